@@ -1,0 +1,1 @@
+"""Reconstruction methods: one folder each, found through the registry."""
