@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,5 +55,5 @@ class CheckpointStore:
         try:
             with np.load(self._folder / "state.npz", allow_pickle=False) as data:
                 return {name: data[name] for name in data.files}
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

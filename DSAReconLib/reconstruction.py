@@ -6,6 +6,7 @@ renderer, one file format and one evaluation serve every method.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,9 +82,7 @@ class DynamicVolume:
     def __post_init__(self) -> None:
         voxels = self.grid.num_voxels if self.support is None else len(self.support)
         if self.coefficients.shape != (len(self.basis), voxels):
-            raise ValueError(
-                f"coefficients must have shape {(len(self.basis), voxels)}; got {self.coefficients.shape}"
-            )
+            raise ValueError(f"coefficients must have shape {(len(self.basis), voxels)}; got {self.coefficients.shape}")
 
     def scatter(self, values: NDArray[np.float32], fill: float = 0.0) -> NDArray[np.float32]:
         """Volume (z, y, x) with ``values`` (N,) at the supported voxels, ``fill`` elsewhere."""
@@ -133,7 +132,12 @@ class DynamicVolume:
 
         return self.scatter(self._chunked(times, arrival), fill=np.nan)
 
-    def _chunked(self, times_s, statistic, chunk: int = 1 << 18) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
+    def _chunked(
+        self,
+        times_s: ArrayLike,
+        statistic: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        chunk: int = 1 << 18,
+    ) -> NDArray[np.float32]:
         """``statistic`` of the curves, a block of voxels at a time (bounds the memory)."""
         voxels = self.coefficients.shape[1]
         result = np.empty(voxels, np.float32)

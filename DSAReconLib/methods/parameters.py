@@ -11,14 +11,23 @@ from DSAReconLib.errors import ConfigError
 from DSAReconLib.methods.registry import method_entry
 
 
-def parameter(default: Any, help: str, *, unit: str = "", source: str = "", minimum: float | None = None,
-              maximum: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    source: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
     """A field of a method's ``Config``: default, one help sentence, unit and where it comes from.
 
     ``source`` names the paper's equation or table, or says that the value is ours.
     """
-    metadata = {"help": help, "unit": unit, "source": source, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"help": help, "unit": unit, "source": source}
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata | limits)
 
 
 def build_config(method: str, preset: str = "balanced", overrides: Mapping[str, Any] | None = None) -> Any:
@@ -65,7 +74,8 @@ def _converted(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
         raise ConfigError(f"{name} must be of type {kind}; got {value!r}.")
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ConfigError(f"{name} must lie in [{low}, {high}] {field.metadata.get('unit', '')}".rstrip() + f"; got {value}.")
+        unit = field.metadata.get("unit", "")
+        raise ConfigError(f"{name} must lie in [{low}, {high}]{' ' if unit else ''}{unit}; got {value}.")
     choices = field.metadata.get("choices")
     if choices and value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
