@@ -1,0 +1,228 @@
+"""X-ray splatting and voxelizing of Gaussians on the CPU (numba, float32 pixels)."""
+
+# numba functions: their argument types are those of the call, so they carry no annotations
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numba import float32, njit, prange
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.splat.cpu_adjoint import gaussian_adjoint
+from DSAReconLib.kernels.splat.cpu_footprint import (
+    BOX_VARIANCE,
+    OPTIONS,
+    RECORD_SIZE,
+    SUM_SIZE,
+    add_row,
+    add_row_sums,
+    column_span,
+    fast_exp,
+    footprint,
+    rotation_rows,
+    row_span,
+)
+from DSAReconLib.kernels.threads import kernel_launch
+
+FloatArray = NDArray[np.float32]
+
+_CHUNK = 256  # Gaussians per task of the adjoint: their sums stay in the core's cache
+
+
+def splat_forward(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    amplitudes: FloatArray,
+    views: NDArray[np.float64],
+    ray_lengths: FloatArray,
+    *,
+    cutoff_sigma: float,
+    pixel_box: bool,
+) -> FloatArray:
+    """Images (V, R, C) of Gaussians; see :func:`DSAReconLib.kernels.splat.splat_xray`.
+
+    Parameters
+    ----------
+    views
+        Packed view constants (V, 22), see ``cpu_footprint``.
+    ray_lengths
+        |D| per pixel (V, R, C), float32: source to pixel, mm.
+    """
+    count, (rows, columns) = len(views), ray_lengths.shape[1:]
+    threads = numba.get_num_threads()
+    # Enough views: one per thread; few views: private images per thread, then a sum.
+    parts = 1 if count >= 2 * threads else threads
+    images = np.zeros((count, parts, rows, columns), np.float32)
+    with kernel_launch():
+        _splat(means, scales, quats, amplitudes, views, _variance(pixel_box), float32(cutoff_sigma**2), images)
+    return (images[:, 0] if parts == 1 else images.sum(1)) * ray_lengths
+
+
+def splat_adjoint(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    amplitudes: FloatArray,
+    views: NDArray[np.float64],
+    ray_lengths: FloatArray,
+    gradients: FloatArray,
+    *,
+    cutoff_sigma: float,
+    pixel_box: bool,
+) -> tuple[FloatArray, FloatArray]:
+    """Gradients (N, 10) of mean, scale, quaternion and (V, N) of the amplitudes from image gradients."""
+    shape_grads = np.zeros((len(means), 10))
+    amplitude_grads = np.zeros(amplitudes.shape, np.float32)
+    cut = float32(cutoff_sigma**2)
+    weighted = (gradients * ray_lengths).astype(np.float32)
+    variance = _variance(pixel_box)
+    with kernel_launch(chunk_size=1):
+        _gather(means, scales, quats, amplitudes, views, variance, cut, weighted, shape_grads, amplitude_grads)
+    return shape_grads.astype(np.float32), amplitude_grads
+
+
+def voxelize(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    amplitudes: FloatArray,
+    origin: NDArray[np.float64],
+    spacing: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    *,
+    cutoff_sigma: float,
+) -> FloatArray:
+    """Sum of Gaussians at voxel centers (K, Z, Y, X) for amplitudes (K, N)."""
+    volume = np.zeros((len(amplitudes), *shape), np.float32)
+    slabs = min(shape[0], 8 * numba.get_num_threads())
+    with kernel_launch(chunk_size=1):
+        _voxelize(means, scales, quats, amplitudes, origin, spacing, float32(cutoff_sigma**2), slabs, volume)
+    return volume
+
+
+def _variance(pixel_box: bool) -> float:
+    return BOX_VARIANCE if pixel_box else 0.0
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _splat(means, scales, quats, amplitudes, views, variance, cut, images):
+    count, parts, rows, columns = images.shape
+    n = means.shape[0]
+    for task in prange(count * parts):
+        view, part = task // parts, task % parts
+        image = images[view, part]
+        rot, frame, record = np.empty((3, 3)), np.empty((6, 3)), np.empty(RECORD_SIZE, np.float32)
+        for i in range(n * part // parts, n * (part + 1) // parts):
+            amplitude = amplitudes[view, i]
+            if amplitude == 0:
+                continue
+            rotation_rows(quats[i], rot)
+            if not footprint(means[i], scales[i], rot, amplitude, views[view], variance, frame, record):
+                continue
+            first, last = row_span(record, cut, rows, columns)
+            for row in range(first, last + 1):
+                dv = float32(row) - record[1]
+                start, stop = column_span(record, dv, cut, columns)
+                if stop >= start:
+                    add_row(image[row, start : stop + 1], record, start, dv)
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _gather(means, scales, quats, amplitudes, views, variance, cut, gradients, shape_grads, amplitude_grads):
+    count, rows, columns = gradients.shape
+    n = means.shape[0]
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        rot, work = np.empty((3, 3)), np.empty((12, 3))
+        record, sums = np.empty(RECORD_SIZE, np.float32), np.empty(SUM_SIZE)
+        for view in range(count):
+            for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
+                length = rotation_rows(quats[i], rot)
+                # A unit amplitude keeps the amplitude's own gradient where the amplitude is zero.
+                if not footprint(means[i], scales[i], rot, 1.0, views[view], variance, work[:6], record):
+                    continue
+                first, last = row_span(record, cut, rows, columns)
+                if last < first:
+                    continue
+                sums[:] = 0
+                for row in range(first, last + 1):
+                    dv = float32(row) - record[1]
+                    start, stop = column_span(record, dv, cut, columns)
+                    if stop >= start:
+                        add_row_sums(gradients[view, row, start : stop + 1], record, start, dv, sums)
+                record[5] *= amplitudes[view, i]
+                amplitude_grads[view, i] = gaussian_adjoint(
+                    means[i], scales[i], quats[i], rot, length, amplitudes[view, i], views[view], variance,
+                    record, sums, work, shape_grads[i],
+                )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _precision(scale, rot, out):
+    """Upper triangle xx, xy, xz, yy, yz, zz of the inverse covariance."""
+    out[:] = 0
+    for k in range(3):
+        x, y, z = rot[0, k] / scale[k], rot[1, k] / scale[k], rot[2, k] / scale[k]
+        out[0] += x * x
+        out[1] += x * y
+        out[2] += x * z
+        out[3] += y * y
+        out[4] += y * z
+        out[5] += z * z
+
+
+@njit(**OPTIONS)
+def _box(center, half, step, count):
+    """First and last voxel index within ``half`` (mm) of ``center`` (mm from the first voxel)."""
+    return max(0, int(math.ceil((center - half) / step))), min(count - 1, int(math.floor((center + half) / step)))
+
+
+@njit(**OPTIONS)
+def _add_voxel_row(volume, amplitudes, i, precision, cut, plane, y, z, center_x, spacing_x, span):
+    """Add Gaussian ``i`` to the voxels of one row; y, z are offsets (mm) from its center."""
+    constant = precision[3] * y * y + 2 * precision[4] * y * z + precision[5] * z * z
+    linear = 2 * (precision[1] * y + precision[2] * z)
+    for x_index in range(span[0], span[1] + 1):
+        x = x_index * spacing_x - center_x
+        q = float32(constant + x * (linear + precision[0] * x))
+        if q <= cut:
+            weight = fast_exp(float32(-0.5) * q)
+            for k in range(volume.shape[0]):
+                volume[k, plane[0], plane[1], x_index] += amplitudes[k, i] * weight
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _voxelize(means, scales, quats, amplitudes, origin, spacing, cut, slabs, volume):
+    nz, ny, nx = volume.shape[1:]
+    root = math.sqrt(cut)
+    for slab in prange(slabs):
+        low, high = nz * slab // slabs, nz * (slab + 1) // slabs - 1
+        rot, precision = np.empty((3, 3)), np.empty(6)
+        for i in range(means.shape[0]):
+            rotation_rows(quats[i], rot)
+            half = np.empty(3)
+            for axis in range(3):
+                half[axis] = root * math.sqrt(
+                    (rot[axis, 0] * scales[i, 0]) ** 2
+                    + (rot[axis, 1] * scales[i, 1]) ** 2
+                    + (rot[axis, 2] * scales[i, 2]) ** 2
+                )
+            x0, y0, z0 = means[i, 0] - origin[0], means[i, 1] - origin[1], means[i, 2] - origin[2]
+            z_first, z_last = _box(z0, half[2], spacing[2], nz)
+            z_first, z_last = max(z_first, low), min(z_last, high)
+            if z_last < z_first:
+                continue
+            _precision(scales[i], rot, precision)
+            y_first, y_last = _box(y0, half[1], spacing[1], ny)
+            span = _box(x0, half[0], spacing[0], nx)
+            for z in range(z_first, z_last + 1):
+                for y in range(y_first, y_last + 1):
+                    _add_voxel_row(
+                        volume, amplitudes, i, precision, cut, (z, y),
+                        y * spacing[1] - y0, z * spacing[2] - z0, x0, spacing[0], span,
+                    )  # fmt: skip
