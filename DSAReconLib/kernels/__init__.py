@@ -1,0 +1,1 @@
+"""The numerical kernels: functions of arrays without state, each with a plain torch reference."""

@@ -1,0 +1,6 @@
+"""Linear operators: geometry, grid and kernels as mathematics."""
+
+from DSAReconLib.operators.conebeam import ConeBeamProjector
+from DSAReconLib.operators.linear import LinearOperator
+
+__all__ = ["ConeBeamProjector", "LinearOperator"]

@@ -1,0 +1,89 @@
+"""Ray casting on the CPU: padding, launching, unpadding around the numba kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.raycast import cpu_joseph, cpu_voxel
+from DSAReconLib.kernels.raycast.setup import AxisGroup, RaySetup
+from DSAReconLib.kernels.raycast.workspace import Workspace
+from DSAReconLib.kernels.threads import kernel_launch
+
+_PAD = cpu_joseph.PADDING
+
+
+def project(
+    volume: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Line integrals (V, R, C) of a C-contiguous float32 volume (z, y, x)."""
+    workspace = workspace or Workspace()
+    out = np.empty(setup.range_shape, np.float32) if out is None else out
+    with kernel_launch(chunk_size=1):
+        for group in setup.groups:
+            padded = workspace.zero_bordered(_padded_shape(group))
+            cpu_joseph.pad_volume(volume, group.axis, padded)
+            _, count_b, count_a = group.shape_mba
+            spacing = group.spacing_mm.astype(np.float32)
+            cpu_joseph.project_joseph(
+                padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, spacing, group.row_blocks, out
+            )
+    return out
+
+
+def backproject(
+    projections: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Adjoint of :func:`project`: (z, y, x) from C-contiguous float32 projections (V, R, C)."""
+    workspace = workspace or Workspace()
+    out = np.empty(setup.grid.shape_zyx, np.float32) if out is None else out
+    out[:] = 0
+    with kernel_launch(chunk_size=1):
+        for group in setup.groups:
+            padded = workspace.zero_bordered(_padded_shape(group))
+            _, count_b, count_a = group.shape_mba
+            spacing = group.spacing_mm.astype(np.float32)
+            cpu_joseph.backproject_joseph(
+                padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, spacing, projections
+            )
+            cpu_joseph.add_unpadded(padded, group.axis, out)
+            _clear_border(padded)
+    return out
+
+
+def backproject_fdk(
+    filtered: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Sum over views of filtered(projection of the voxel) / depth^2, (z, y, x), 1/mm^2."""
+    workspace = workspace or Workspace()
+    out = np.empty(setup.grid.shape_zyx, np.float32) if out is None else out
+    out[:] = 0
+    views, rows, columns = setup.range_shape
+    with kernel_launch(chunk_size=2):
+        padded = workspace.zero_bordered((views, rows + _PAD, columns + _PAD))
+        cpu_voxel.pad_images(filtered, padded)
+        cpu_voxel.backproject_voxels(out, padded.reshape(-1), setup.matrices_f32, rows, columns)
+    return out
+
+
+def _padded_shape(group: AxisGroup) -> tuple[int, int, int]:
+    slices, count_b, count_a = group.shape_mba
+    return slices, count_b + _PAD, count_a + _PAD
+
+
+def _clear_border(padded: NDArray[np.float32]) -> None:
+    """Zero the border again, which the adjoint has scattered into."""
+    padded[:, 0] = padded[:, -2:] = 0
+    padded[:, :, 0] = padded[:, :, -2:] = 0

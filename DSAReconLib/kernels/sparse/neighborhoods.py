@@ -1,0 +1,85 @@
+"""Sums and maxima over the neighborhood of listed voxels of a volume."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.threads import kernel_launch
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _sums(volume, index, weights, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size = weights.shape[0]
+    for n in prange(index.shape[0]):
+        z, y, x = index[n, 0], index[n, 1], index[n, 2]
+        total = np.float32(0)
+        for k in range(size):
+            for j in range(size):
+                line = np.float32(0)
+                for i in range(size):
+                    line += weights[i] * volume[z + k, y + j, x + i]
+                total += weights[k] * weights[j] * line
+        sums[n] = total
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _maxima(volume, index, maxima):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for n in prange(index.shape[0]):
+        z, y, x = index[n, 0], index[n, 1], index[n, 2]
+        largest = volume[z, y, x]
+        for k in range(3):
+            for j in range(3):
+                for i in range(3):
+                    largest = max(largest, volume[z + k, y + j, x + i])
+        maxima[n] = largest
+
+
+def neighborhood_sums(
+    values: NDArray[np.float32],
+    index_zyx: NDArray[np.int32],
+    shape_zyx: tuple[int, int, int],
+    weights: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Separably weighted sum around each listed voxel; voxels that are not listed count 0.
+
+    Parameters
+    ----------
+    values, index_zyx
+        Values (N,) of the voxels (N, 3).
+    shape_zyx
+        Shape of the grid.
+    weights
+        Weights (2r+1,) along each axis.
+    """
+    sums = np.empty(len(index_zyx), np.float32)
+    with kernel_launch():
+        _sums(_padded(values, index_zyx, shape_zyx, len(weights) // 2), index_zyx, weights, sums)
+    return sums
+
+
+def neighborhood_maxima(
+    values: NDArray[np.float32], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Largest value (N,) among each listed voxel (N, 3) and its 26 neighbors."""
+    maxima = np.empty(len(index_zyx), np.float32)
+    with kernel_launch():
+        _maxima(_padded(values, index_zyx, shape_zyx, 1), index_zyx, maxima)
+    return maxima
+
+
+def gaussian_weights(sigma_voxels: float) -> NDArray[np.float32]:
+    """Normalized samples (2r+1,) of a Gaussian, r = 2.5 standard deviations."""
+    radius = max(1, round(2.5 * sigma_voxels))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_voxels) ** 2)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def _padded(
+    values: NDArray[np.float32], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int], radius: int
+) -> NDArray[np.float32]:
+    """Dense volume of the values with ``radius`` zeros on every side."""
+    volume = np.zeros(tuple(n + 2 * radius for n in shape_zyx), np.float32)
+    volume[tuple((index_zyx + radius).T)] = values
+    return volume
