@@ -70,7 +70,9 @@ def patient_angles_from_equipment(
     """Patient-based angles (V,), degrees, from equipment-based ones (enhanced XA).
 
     Equipment angles are given in the isocenter system of the table (X left, Y down,
-    Z head for an unrotated table; DICOM PS3.3 C.8.19.6.13.1).
+    Z head for an unrotated table; DICOM PS3.3 C.8.19.6.13.1). Angles do not say where
+    the image's up direction points: for poses use
+    :meth:`~DSAReconLib.geometry.ConeBeamGeometry.rotated` with :data:`PATIENT_FROM_TABLE`.
 
     Raises
     ------

@@ -49,6 +49,7 @@ class ConeBeamGeometry:
         views = None
         for name in _VECTORS:
             value = np.array(getattr(self, name), dtype=np.float64)
+            value = value.reshape(0, 3) if value.size == 0 else value  # eval(repr()) of no views gives ()
             if value.ndim != 2 or value.shape[1] != 3 or (views is not None and len(value) != views):
                 raise GeometryError(f"{name} must have shape (views, 3) = ({views}, 3); got {value.shape}")
             if not np.all(np.isfinite(value)):
@@ -60,6 +61,17 @@ class ConeBeamGeometry:
         if rows < 1 or columns < 1:
             raise GeometryError(f"detector_shape must be (rows, columns) >= 1; got {self.detector_shape}")
         object.__setattr__(self, "detector_shape", (rows, columns))
+        self._refuse_flat_pyramids()
+
+    def _refuse_flat_pyramids(self) -> None:
+        """Every view needs a detector plane, and its source outside of that plane."""
+        normal = np.cross(self.detector_u_mm, self.detector_v_mm)
+        volume = np.abs(np.einsum("vi,vi->v", normal, self.detector_center_mm - self.source_mm))
+        flat = np.flatnonzero(volume <= 1e-9 * np.maximum(np.linalg.norm(normal, axis=1), 1e-9))
+        if flat.size:
+            raise GeometryError(
+                f"the source of view {flat[0]} lies in the detector plane, or its two detector steps are parallel"
+            )
 
     # ------------------------------------------------------------------ constructors
     @classmethod
@@ -98,9 +110,11 @@ class ConeBeamGeometry:
         views = len(beam)
         sod = np.broadcast_to(np.asarray(sod_mm, float), (views,))[:, None]
         sdd = np.broadcast_to(np.asarray(sdd_mm, float), (views,))[:, None]
-        if not np.all((sod > 0) & (sod < sdd)):
+        bad = np.flatnonzero(~((sod > 0) & (sod < sdd)))
+        if bad.size:
+            found = f"sod_mm={sod.flat[bad[0]]:g}, sdd_mm={sdd.flat[bad[0]]:g} in view {bad[0]}"
             raise GeometryError(
-                f"sod_mm must lie between 0 and sdd_mm; got sod_mm={float(sod.flat[0]):g}, sdd_mm={float(sdd.flat[0]):g}",
+                f"sod_mm must lie between 0 and sdd_mm; got {found}",
                 hint="Check Distance Source to Patient (0018,1111) and Distance Source to Detector (0018,1110).",
             )
         row_spacing, column_spacing = (float(s) for s in detector_spacing_mm)
@@ -124,8 +138,12 @@ class ConeBeamGeometry:
         the isocenter is taken to lie in front of the source.
         """
         matrices = np.asarray(matrices, float)
+        if matrices.ndim != 3 or matrices.shape[1:] != (3, 4) or not np.all(np.isfinite(matrices)):
+            raise GeometryError(f"matrices must be finite and have shape (views, 3, 4); got {matrices.shape}")
         left, right = matrices[:, :, :3], matrices[:, :, 3]
-        if np.any(np.abs(np.linalg.det(left)) < 1e-12):
+        # rows scaled to unit length first: the test must not depend on the scale of a matrix
+        unit_rows = left / np.maximum(np.linalg.norm(left, axis=2, keepdims=True), np.finfo(float).tiny)
+        if np.any(np.abs(np.linalg.det(unit_rows)) < 1e-12):
             raise GeometryError("a projection matrix is singular: its source would lie at infinity")
         inverse = np.linalg.inv(left)
         source = -np.einsum("vij,vj->vi", inverse, right)
@@ -154,9 +172,13 @@ class ConeBeamGeometry:
         return len(self.source_mm)
 
     def __getitem__(self, views: slice | int | ArrayLike) -> ConeBeamGeometry:
-        index = slice(views, views + 1 or None) if isinstance(views, (int, np.integer)) else views
-        if not isinstance(index, slice):
-            index = np.asarray(index)
+        index: Any = views
+        if isinstance(views, (int, np.integer)):
+            # IndexError beyond the end also ends a for loop over the views
+            index = [range(len(self))[views]]
+        elif not isinstance(views, slice):
+            index = np.asarray(views)
+            index = index.astype(int) if index.size == 0 else index
         return ConeBeamGeometry(*(getattr(self, name)[index] for name in _VECTORS), self.detector_shape)
 
     def __eq__(self, other: object) -> bool:
@@ -169,14 +191,14 @@ class ConeBeamGeometry:
         return f"ConeBeamGeometry({vectors}, detector_shape={self.detector_shape!r})"
 
     def isclose(self, other: ConeBeamGeometry, tolerance_mm: float) -> bool:
-        """Whether both geometries have the same poses within ``tolerance_mm``."""
-        return (
-            len(self) == len(other)
-            and self.detector_shape == other.detector_shape
-            and all(
-                np.allclose(getattr(self, name), getattr(other, name), rtol=0, atol=tolerance_mm)
-                for name in _VECTORS
-            )
+        """Whether sources and detector corners of all views agree within ``tolerance_mm``."""
+        if len(self) != len(other) or self.detector_shape != other.detector_shape:
+            return False
+        rows, columns = self.detector_shape
+        scales = (1.0, 1.0, columns / 2, rows / 2)  # a step's error grows towards the detector's edge
+        return all(
+            np.allclose(scale * getattr(self, name), scale * getattr(other, name), rtol=0, atol=tolerance_mm)
+            for scale, name in zip(scales, _VECTORS)
         )
 
     # ------------------------------------------------------------------ derived quantities
@@ -217,7 +239,7 @@ class ConeBeamGeometry:
 
     @property
     def scan_arc_deg(self) -> float:
-        """Angle that the source sweeps from the first to the last view, degrees."""
+        """Angle that the source sweeps around the isocenter from the first to the last view, degrees."""
         unit = self.source_mm / np.linalg.norm(self.source_mm, axis=1, keepdims=True)
         cosine = np.clip(np.einsum("vi,vi->v", unit[1:], unit[:-1]), -1, 1)
         return float(np.rad2deg(np.arccos(cosine)).sum())
@@ -266,7 +288,14 @@ class ConeBeamGeometry:
         """Geometry of images whose ``factor`` x ``factor`` pixel blocks are averaged.
 
         Rows and columns beyond a multiple of ``factor`` are dropped at the high end.
+
+        Raises
+        ------
+        ValueError
+            ``factor`` is not between 1 and the smaller detector side.
         """
+        if not 1 <= factor <= min(self.detector_shape):
+            raise ValueError(f"factor must lie between 1 and {min(self.detector_shape)}; got {factor}")
         rows, columns = (n // factor for n in self.detector_shape)
         whole = self.cropped_detector((0, rows * factor), (0, columns * factor))
         return ConeBeamGeometry(
@@ -294,11 +323,32 @@ class ConeBeamGeometry:
         center = self.detector_center_mm - shift[:, 1:] * self.detector_u_mm - shift[:, :1] * self.detector_v_mm
         return ConeBeamGeometry(self.source_mm, center, self.detector_u_mm, self.detector_v_mm, self.detector_shape)
 
+    # ------------------------------------------------------------------ changes of the world
+    def rotated(self, rotation: ArrayLike) -> ConeBeamGeometry:
+        """Geometry turned about the isocenter by a rotation matrix (3, 3).
+
+        Enhanced XA gives equipment angles in the frame of the table: build the geometry
+        from them and turn it by ``angles.PATIENT_FROM_TABLE[patient_position]`` into
+        patient LPS. Unlike a change of the angles alone this also turns the image's up
+        direction (feet-first positions).
+
+        Raises
+        ------
+        ValueError
+            ``rotation`` is not a proper rotation.
+        """
+        rotation = np.asarray(rotation, float)
+        if (
+            rotation.shape != (3, 3)
+            or not np.allclose(rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-9)
+            or np.linalg.det(rotation) < 0
+        ):
+            raise ValueError("rotation must be a proper rotation matrix of shape (3, 3)")
+        return ConeBeamGeometry(*(getattr(self, name) @ rotation.T for name in _VECTORS), self.detector_shape)
+
     # ------------------------------------------------------------------ volumes that fit
-    def field_of_view_grid(
-        self, *, spacing_mm: float | None = None, shape: int | None = None
-    ) -> VolumeGrid:
-        """Cubic grid around the isocenter that the detector sees in every view.
+    def field_of_view_grid(self, *, spacing_mm: float | None = None, shape: int | None = None) -> VolumeGrid:
+        """Cubic grid around the isocenter as large as the detector's view of it.
 
         The side is the larger detector extent scaled to the isocenter. Give ``shape``
         (voxels per side) or ``spacing_mm`` or neither (pixel size at the isocenter).

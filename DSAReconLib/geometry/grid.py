@@ -45,7 +45,7 @@ class VolumeGrid:
         center_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> VolumeGrid:
         """Grid whose middle lies at ``center_mm`` (x, y, z); scalars mean cubes."""
-        shape = (shape_zyx,) * 3 if isinstance(shape_zyx, int) else shape_zyx
+        shape = (int(shape_zyx),) * 3 if isinstance(shape_zyx, (int, np.integer)) else shape_zyx
         spacing = np.broadcast_to(np.asarray(spacing_mm, float), (3,))
         origin = np.asarray(center_mm) - (np.array(shape[::-1]) - 1) / 2 * spacing
         return cls(tuple(shape), tuple(spacing), tuple(origin))
