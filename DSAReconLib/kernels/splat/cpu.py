@@ -1,7 +1,7 @@
 """X-ray splatting and voxelizing of Gaussians on the CPU (numba, float32 pixels)."""
 
 # numba functions: their argument types are those of the call, so they carry no annotations
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN202
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _precision(scale, rot, out):
 @njit(**OPTIONS)
 def _box(center, half, step, count):
     """First and last voxel index within ``half`` (mm) of ``center`` (mm from the first voxel)."""
-    return max(0, int(math.ceil((center - half) / step))), min(count - 1, int(math.floor((center + half) / step)))
+    return max(0, math.ceil((center - half) / step)), min(count - 1, math.floor((center + half) / step))
 
 
 @njit(**OPTIONS)

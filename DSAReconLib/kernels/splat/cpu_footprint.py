@@ -16,7 +16,7 @@ The form has no differences of large numbers, so the pixel loops can run in floa
 """
 
 # numba functions: their argument types are those of the call, so they carry no annotations
-# ruff: noqa: ANN001
+# ruff: noqa: ANN001, ANN201
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def row_span(record, cut, rows, columns):
         return 0, -1
     if record[1] + half_rows < 0 or record[1] - half_rows > rows - 1:
         return 0, -1
-    return max(0, int(math.ceil(record[1] - half_rows))), min(rows - 1, int(math.floor(record[1] + half_rows)))
+    return max(0, math.ceil(record[1] - half_rows)), min(rows - 1, math.floor(record[1] + half_rows))
 
 
 @njit(inline="always", **OPTIONS)
@@ -159,7 +159,7 @@ def column_span(record, dv, cut, columns):
     if root <= 0:
         return 0, -1
     middle, half = record[0] - record[3] * dv / record[2], math.sqrt(root) / record[2]
-    return max(0, int(math.ceil(middle - half))), min(columns - 1, int(math.floor(middle + half)))
+    return max(0, math.ceil(middle - half)), min(columns - 1, math.floor(middle + half))
 
 
 @njit(**OPTIONS)
