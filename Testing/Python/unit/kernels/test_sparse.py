@@ -1,0 +1,221 @@
+"""Sparse projection kernels: adjointness, physics and gradients."""
+
+import numpy as np
+import pytest
+
+from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.sparse.descent import adam_step, extrapolate, proximal_step
+from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians, voxelize_gaussians
+from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
+from DSAReconLib.kernels.sparse.views import view_records
+from DSAReconLib.kernels.sparse.windows import OUTSIDE, window_scores
+from DSAReconLib.operators.sparse import SparseProjector
+
+APERTURE = 1 / 12
+
+
+@pytest.fixture(name="geometry")
+def tilted_geometry() -> ConeBeamGeometry:
+    angles = np.array([-97.0, -31.0, 3.0, 40.0, 88.0])
+    return ConeBeamGeometry.from_angles(
+        angles,
+        np.array([5.0, -12.0, 0.0, 20.0, 3.0]),
+        sod_mm=np.array([750.0, 760.0, 740.0, 750.0, 755.0]),
+        sdd_mm=1200.0,
+        detector_shape=(48, 60),
+        detector_spacing_mm=(1.1, 1.3),
+        principal_point_px=(20.0, 33.0),
+        roll_deg=np.array([0.0, 3.0, -2.0, 1.0, 0.0]),
+    )
+
+
+@pytest.fixture(name="generator")
+def seeded_generator() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_adjoint_of_the_voxel_splat_is_exact(geometry, generator):
+    points = generator.uniform(-30, 30, (5000, 3))
+    projector = SparseProjector(points, 0.7, geometry)
+    values = generator.random(projector.domain_shape, dtype=np.float32)
+    images = generator.random(projector.range_shape, dtype=np.float32)
+    forward, backward = projector(values), projector.T(images)
+    left, right = np.vdot(forward.astype(float), images), np.vdot(values.astype(float), backward)
+    assert abs(left - right) < 1e-6 * np.linalg.norm(forward) * np.linalg.norm(images)
+
+
+def test_adjoint_with_a_temporal_basis_is_exact_for_every_subset_of_views(geometry, generator):
+    projector = SparseProjector(generator.uniform(-25, 25, (3000, 3)), 0.7, geometry)[1::2]
+    basis = generator.random((2, 4), dtype=np.float32)
+    coefficients = generator.random((4, 3000), dtype=np.float32)
+    images = generator.random(projector.range_shape, dtype=np.float32)
+    forward = projector.project(basis, coefficients)
+    backward = projector.backproject(basis, images)
+    left, right = np.vdot(forward.astype(float), images), np.vdot(coefficients.astype(float), backward)
+    assert abs(left - right) < 1e-6 * np.linalg.norm(forward) * np.linalg.norm(images)
+
+
+def test_projection_in_chunks_of_views_equals_projection_at_once(geometry, generator, monkeypatch):
+    projector = SparseProjector(generator.uniform(-25, 25, (500, 3)), 0.7, geometry)
+    basis, coefficients = generator.random((5, 3), dtype=np.float32), generator.random((3, 500), dtype=np.float32)
+    whole = projector.project(basis, coefficients)
+    monkeypatch.setattr("DSAReconLib.operators.sparse._CHUNK_BYTES", 4 * 500 * 2)
+    np.testing.assert_allclose(projector.project(basis, coefficients), whole, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(projector.backproject(basis, whole).shape, (3, 500))
+
+
+def test_voxels_outside_the_detector_contribute_in_neither_direction(geometry):
+    projector = SparseProjector([[0.0, 0.0, 400.0], [300.0, 300.0, 0.0]], 1.0, geometry)
+    assert not projector(np.ones((5, 2), np.float32)).any()
+    assert not projector.T(np.ones(projector.range_shape, np.float32)).any()
+
+
+def test_line_integral_through_a_box_of_ones_is_the_chord_length(geometry):
+    axis = np.arange(-9.75, 10, 0.5)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    images = SparseProjector(points, 0.5, geometry)(np.ones((5, len(points)), np.float32))
+    row, column = np.rint(geometry.project_points([[0.0, 0.0, 0.0]])[0][2, 0]).astype(int)
+    block = images[2, row - 3 : row + 4, column - 3 : column + 4]
+    assert block.mean() == pytest.approx(20.0, rel=0.01)
+
+
+def test_splat_refuses_arrays_that_do_not_match(geometry):
+    projector = SparseProjector(np.zeros((4, 3)), 1.0, geometry)
+    with pytest.raises(ValueError, match="do not match"):
+        projector(np.ones((5, 3), np.float32))
+    with pytest.raises(TypeError, match="float32"):
+        projector(np.ones((5, 4)))
+
+
+def test_gaussian_line_integrals_match_quadrature(geometry):
+    mean, sigma = np.array([[6.0, -4.0, 5.0]], np.float32), np.array([1.4], np.float32)
+    images = np.empty((5, *geometry.detector_shape), np.float32)
+    render_gaussians(mean, sigma, np.full((5, 1), 0.1, np.float32), view_records(geometry), images, 0.0)
+    for view in range(5):
+        row, column = np.rint(geometry.project_points(mean)[0][view, 0]).astype(int)
+        for i, j in [(row, column), (row + 1, column), (row, column - 2)]:
+            pixel = (
+                geometry.detector_center_mm[view]
+                + (i - 23.5) * geometry.detector_v_mm[view]
+                + (j - 29.5) * geometry.detector_u_mm[view]
+            )
+            ray = pixel - geometry.source_mm[view]
+            offset = np.cross(mean[0] - geometry.source_mm[view], ray / np.linalg.norm(ray))
+            expected = 0.1 * 1.4 * np.sqrt(2 * np.pi) * np.exp(-0.5 * (offset @ offset) / 1.4**2)
+            assert images[view, i, j] == pytest.approx(expected, rel=0.01)
+
+
+def test_pixel_aperture_conserves_the_mass_of_a_gaussian(geometry):
+    mean, sigma = np.array([[2.0, 1.0, -3.0]], np.float32), np.array([0.9], np.float32)
+    images = np.empty((2, 5, *geometry.detector_shape), np.float32)
+    for image, aperture in zip(images, (0.0, 0.5), strict=True):
+        render_gaussians(mean, sigma, np.ones((5, 1), np.float32), view_records(geometry), image, aperture)
+    np.testing.assert_allclose(images[0].sum((1, 2)), images[1].sum((1, 2)), rtol=0.02)
+
+
+def test_gaussian_gradients_match_finite_differences(geometry, generator):
+    records = view_records(geometry)
+    means = generator.uniform(-12, 12, (20, 3)).astype(np.float32)
+    sigmas = generator.uniform(0.7, 1.6, 20).astype(np.float32)
+    amplitudes = generator.uniform(0.05, 0.2, (5, 20)).astype(np.float32)
+    row, column = np.mgrid[:48, :60]
+    weights = np.stack([np.sin(0.2 * row + v) + np.cos(0.15 * column - v) for v in range(5)]).astype(np.float32)
+
+    def loss(means, log_sigmas, amplitudes):
+        images = np.empty(weights.shape, np.float32)
+        render_gaussians(means, np.exp(log_sigmas), amplitudes, records, images, APERTURE)
+        return np.vdot(images.astype(float), weights)
+
+    shapes, by_amplitude = gaussian_gradients(means, sigmas, amplitudes, records, weights, APERTURE)
+    log_sigmas = np.log(sigmas)
+    for n in (0, 7, 13):
+        numeric = []
+        for axis in range(3):
+            step = np.zeros_like(means)
+            step[n, axis] = 0.1
+            numeric.append(
+                (loss(means + step, log_sigmas, amplitudes) - loss(means - step, log_sigmas, amplitudes)) / 0.2
+            )
+        step = np.zeros_like(log_sigmas)
+        step[n] = 0.05
+        numeric.append((loss(means, log_sigmas + step, amplitudes) - loss(means, log_sigmas - step, amplitudes)) / 0.1)
+        scale = np.abs(numeric).max()
+        np.testing.assert_allclose(shapes[:, n].sum(0), numeric, atol=0.04 * scale)
+        bump = np.zeros_like(amplitudes)
+        bump[3, n] = 0.02
+        slope = (loss(means, log_sigmas, amplitudes + bump) - loss(means, log_sigmas, amplitudes - bump)) / 0.04
+        assert by_amplitude[3, n] == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_footprints_across_the_edge_are_drawn_where_they_are_visible(geometry):
+    corner = geometry.source_mm[2] + 0.63 * (
+        geometry.detector_center_mm[2] - 30 * geometry.detector_u_mm[2] - geometry.source_mm[2]
+    )
+    image = np.empty((1, *geometry.detector_shape), np.float32)
+    render_gaussians(
+        corner[None].astype(np.float32),
+        np.full(1, 1.5, np.float32),
+        np.ones((1, 1), np.float32),
+        view_records(geometry[2]),
+        image,
+        APERTURE,
+    )
+    assert image[0, :, 0].max() > 1
+    assert image[0, :, -1].max() == 0
+
+
+def test_voxelized_gaussians_keep_their_mass(generator):
+    index = np.arange(20**3, dtype=np.int32).reshape(20, 20, 20)
+    means = generator.uniform(-2, 2, (30, 3)).astype(np.float32)
+    sigmas = generator.uniform(0.3, 0.8, 30).astype(np.float32)
+    coefficients = generator.random((30, 2), dtype=np.float32)
+    values = voxelize_gaussians(means, sigmas, coefficients, (-5.7, -5.7, -5.7), 0.6, index)
+    expected = ((2 * np.pi) ** 1.5 * sigmas.astype(float) ** 3) @ coefficients
+    np.testing.assert_allclose(values.sum(0) * 0.6**3, expected, rtol=0.03)
+
+
+def test_window_score_is_the_second_smallest_sample_of_the_best_window(geometry):
+    levels = np.array([0.1, 0.5, 0.3, 0.4, 0.2], np.float32)
+    images = np.ones((5, *geometry.detector_shape), np.float32) * levels[:, None, None]
+    origin = np.zeros((3, 1), np.float32)
+    stops = np.array([3, 4, 5], np.int32)
+    assert window_scores(origin, images, view_records(geometry), stops, 0.05)[0] == pytest.approx(0.4)
+    assert window_scores(origin, images, view_records(geometry), stops, 0.45)[0] == 0
+
+
+def test_window_with_too_many_missing_views_scores_zero(geometry):
+    images = np.ones((5, *geometry.detector_shape), np.float32)
+    images[1] = OUTSIDE
+    stops = np.array([5], np.int32)
+    records, origin = view_records(geometry), np.zeros((3, 1), np.float32)
+    assert window_scores(origin, images, records, stops, 0.0)[0] == pytest.approx(1.0)
+    images[4] = OUTSIDE
+    assert window_scores(origin, images, records, stops, 0.0)[0] == 0
+
+
+def test_neighborhood_sums_and_maxima_see_only_listed_voxels():
+    index = np.array([[0, 0, 0], [0, 0, 1], [4, 4, 4]], np.int32)
+    values = np.array([1.0, 5.0, 2.0], np.float32)
+    ones = np.ones(3, np.float32)
+    np.testing.assert_allclose(neighborhood_sums(values, index, (5, 5, 5), ones), [6, 6, 2])
+    np.testing.assert_allclose(neighborhood_maxima(values, index, (5, 5, 5)), [5, 5, 2])
+    assert gaussian_weights(1.0).sum() == pytest.approx(1)
+
+
+def test_proximal_step_solves_a_diagonal_problem_in_one_step(generator):
+    curvature = generator.uniform(1, 2, (2, 50)).astype(np.float32)
+    target = generator.normal(size=(2, 50)).astype(np.float32)
+    start = generator.random((2, 50), dtype=np.float32)
+    penalty = np.full((2, 50), 0.1, np.float32)
+    estimate, current = start.copy(), start.copy()
+    proximal_step(estimate, current, curvature * (start - target), curvature, penalty)
+    np.testing.assert_allclose(estimate, np.maximum(target - penalty / curvature, 0), atol=1e-5)
+    extrapolate(estimate, current, 0.5)
+    np.testing.assert_allclose(estimate, 1.5 * current - 0.5 * start, atol=1e-5)
+
+
+def test_adam_step_moves_by_the_rate_at_first():
+    parameters, moments = np.zeros((3, 2), np.float32), (np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32))
+    gradient = np.array([[1, -1], [5, 2], [-3, 1e-3]], np.float32)
+    adam_step(parameters, gradient, moments, np.full((3, 2), 0.1, np.float32), step=1, betas=(0.9, 0.98))
+    np.testing.assert_allclose(parameters, -0.1 * np.sign(gradient), rtol=1e-3)
