@@ -9,9 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.views import view_records
-from DSAReconLib.kernels.sparse.voxels import gather_voxels, splat_voxels
-
-_CHUNK_BYTES = 256 << 20
+from DSAReconLib.kernels.sparse.voxels import backproject_curves, gather_voxels, project_curves, splat_voxels
 
 
 class SparseProjector:
@@ -20,7 +18,7 @@ class SparseProjector:
     ``A(values)``, ``A.T(images)`` is the exact adjoint, ``A[views]`` the operator of these
     views. :meth:`project` and :meth:`backproject` combine it with a temporal basis B (V, K):
     coefficients (K, N) -> line integrals of ``B @ coefficients``. Memory: positions (12 bytes
-    per voxel) and at most 256 MB of intermediate (view, voxel) values; no index tables.
+    per voxel) and the arguments; neither index tables nor (view, voxel) intermediates.
 
     Parameters
     ----------
@@ -78,22 +76,11 @@ class SparseProjector:
     def project(self, basis: NDArray[np.float32], coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
         """Line integrals (V, R, C) of ``basis @ coefficients``, basis (V, K), coefficients (K, N)."""
         images = np.empty(self.range_shape, np.float32)
-        for views in self._chunks():
-            values = np.ascontiguousarray(basis[views] @ coefficients)
-            splat_voxels(self._points, values, self._volume_mm3, self._records[views], images[views])
+        project_curves(self._points, np.ascontiguousarray(basis), coefficients, self._volume_mm3, self._records, images)
         return images
 
     def backproject(self, basis: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Adjoint of :meth:`project` for a fixed basis: images (V, R, C) -> (K, N)."""
-        result = np.zeros((basis.shape[1], self._points.shape[1]), np.float32)
-        for views in self._chunks():
-            values = np.empty((views.stop - views.start, self._points.shape[1]), np.float32)
-            gather_voxels(self._points, images[views], self._volume_mm3, self._records[views], values)
-            result += basis[views].T @ values
+        result = np.empty((basis.shape[1], self._points.shape[1]), np.float32)
+        backproject_curves(self._points, np.ascontiguousarray(basis), images, self._volume_mm3, self._records, result)
         return result
-
-    def _chunks(self) -> list[slice]:
-        """Ranges of views whose (view, voxel) values fit into the intermediate memory."""
-        views, voxels = self.domain_shape
-        size = max(1, _CHUNK_BYTES // (4 * max(voxels, 1)))
-        return [slice(start, min(start + size, views)) for start in range(0, views, size)]

@@ -13,7 +13,7 @@ from DSAReconLib.kernels.threads import kernel_launch
 
 @njit(parallel=True, fastmath=True, cache=True)
 def _proximal_step(extrapolated, current, gradient, curvature, penalty, progress):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """extrapolated <- max(extrapolated - (gradient + penalty) / curvature, 0); progress = restart test."""
+    """Extrapolated <- max(extrapolated - (gradient + penalty) / curvature, 0); progress = restart test."""
     for k in prange(extrapolated.shape[0]):
         total = 0.0
         for n in range(extrapolated.shape[1]):

@@ -166,10 +166,10 @@ def _voxelize(means, sigmas, coefficients, order, slices, origin, spacing, index
             if abs(dz) > reach:
                 continue
             factor = ratio * math.sqrt(ratio) * math.exp(np.float32(-0.5) * dz * dz / variance)
-            j0 = max(0, int(math.ceil((means[n, 1] - reach - origin[1]) / spacing)))
-            j1 = min(height - 1, int(math.floor((means[n, 1] + reach - origin[1]) / spacing)))
-            i0 = max(0, int(math.ceil((means[n, 0] - reach - origin[0]) / spacing)))
-            i1 = min(width - 1, int(math.floor((means[n, 0] + reach - origin[0]) / spacing)))
+            j0 = max(0, math.ceil((means[n, 1] - reach - origin[1]) / spacing))
+            j1 = min(height - 1, math.floor((means[n, 1] + reach - origin[1]) / spacing))
+            i0 = max(0, math.ceil((means[n, 0] - reach - origin[0]) / spacing))
+            i1 = min(width - 1, math.floor((means[n, 0] + reach - origin[0]) / spacing))
             for j in range(j0, j1 + 1):
                 dy = origin[1] + j * spacing - means[n, 1]
                 for i in range(i0, i1 + 1):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from DSAReconLib.kernels.threads import kernel_launch
 
-_BLOCK = 4096
-"""Voxels per task of the gather: small enough to balance two to sixteen threads."""
+_BLOCK = 1024
+"""Voxels mixed or gathered at a time: their coefficients stay in the second-level cache."""
 
 
 @njit(inline="always")
@@ -34,54 +34,102 @@ def _locate(record, x, y, z):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
     return column, row, record[16] * inverse_depth * inverse_depth * slant
 
 
+@njit(fastmath=True, cache=True)
+def _splat_block(points, start, values, volume, record, rows, columns, image):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Add the line integrals of the voxels start ... start + len(values) to a flat image."""
+    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
+    for m in range(values.shape[0]):
+        value = values[m]
+        if value == 0:
+            continue
+        n = start + m
+        column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
+        if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
+            continue
+        column_index, row_index = np.int32(column), np.int32(row)
+        share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
+        base = np.uint32(row_index * columns + column_index)
+        value *= mass * volume
+        lower = value * share_v
+        upper = value - lower
+        image[base] += upper * (np.float32(1) - share_u)
+        image[base + np.uint32(1)] += upper * share_u
+        image[base + np.uint32(columns)] += lower * (np.float32(1) - share_u)
+        image[base + np.uint32(columns + 1)] += lower * share_u
+
+
+@njit(fastmath=True, cache=True)
+def _gather_block(points, start, image, volume, record, rows, columns, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Weighted bilinear samples of a flat image at the voxels start ... start + len(values)."""
+    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
+    for m in range(values.shape[0]):
+        n = start + m
+        column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
+        if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
+            values[m] = 0
+            continue
+        column_index, row_index = np.int32(column), np.int32(row)
+        share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
+        base = np.uint32(row_index * columns + column_index)
+        upper = image[base] + share_u * (image[base + np.uint32(1)] - image[base])
+        first, second = image[base + np.uint32(columns)], image[base + np.uint32(columns + 1)]
+        lower = first + share_u * (second - first)
+        values[m] = mass * volume * (upper + share_v * (lower - upper))
+
+
 @njit(parallel=True, fastmath=True, cache=True)
 def _splat(points, values, volume, records, rows, columns, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
     for view in prange(values.shape[0]):
-        image = images[view]
-        record = records[view]
-        image[:] = 0
-        for n in range(values.shape[1]):
-            value = values[view, n]
-            if value == 0:
-                continue
-            column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
-            if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
-                continue
-            column_index, row_index = np.int32(column), np.int32(row)
-            share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
-            base = np.uint32(row_index * columns + column_index)
-            value *= mass * volume
-            lower = value * share_v
-            upper = value - lower
-            image[base] += upper * (np.float32(1) - share_u)
-            image[base + np.uint32(1)] += upper * share_u
-            image[base + np.uint32(columns)] += lower * (np.float32(1) - share_u)
-            image[base + np.uint32(columns + 1)] += lower * share_u
+        images[view][:] = 0
+        _splat_block(points, 0, values[view], volume, records[view], rows, columns, images[view])
 
 
 @njit(parallel=True, fastmath=True, cache=True)
 def _gather(points, images, volume, records, rows, columns, block, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     views, count = values.shape
     blocks = (count + block - 1) // block
-    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
     for task in prange(views * blocks):
         view = task // blocks
         start = (task - view * blocks) * block
-        image = images[view]
-        record = records[view]
-        for n in range(start, min(start + block, count)):
-            column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
-            if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
-                values[view, n] = 0
-                continue
-            column_index, row_index = np.int32(column), np.int32(row)
-            share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
-            base = np.uint32(row_index * columns + column_index)
-            upper = image[base] + share_u * (image[base + np.uint32(1)] - image[base])
-            first, second = image[base + np.uint32(columns)], image[base + np.uint32(columns + 1)]
-            lower = first + share_u * (second - first)
-            values[view, n] = mass * volume * (upper + share_v * (lower - upper))
+        part = values[view, start : min(start + block, count)]
+        _gather_block(points, start, images[view], volume, records[view], rows, columns, part)
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _project(points, basis, coefficients, volume, records, rows, columns, block, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    functions, count = coefficients.shape
+    for view in prange(basis.shape[0]):
+        images[view][:] = 0
+        mixed = np.empty(block, np.float32)
+        for start in range(0, count, block):
+            stop = min(start + block, count)
+            part = mixed[: stop - start]
+            part[:] = 0
+            for k in range(functions):
+                weight = basis[view, k]
+                if weight != 0:
+                    row = coefficients[k, start:stop]
+                    for m in range(stop - start):
+                        part[m] += weight * row[m]
+            _splat_block(points, start, part, volume, records[view], rows, columns, images[view])
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _backproject(points, basis, images, volume, records, rows, columns, block, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    functions, count = result.shape
+    for task in prange((count + block - 1) // block):
+        start = task * block
+        stop = min(start + block, count)
+        gathered = np.empty(stop - start, np.float32)
+        result[:, start:stop] = 0
+        for view in range(basis.shape[0]):
+            _gather_block(points, start, images[view], volume, records[view], rows, columns, gathered)
+            for k in range(functions):
+                weight = basis[view, k]
+                if weight != 0:
+                    row = result[k, start:stop]
+                    for m in range(stop - start):
+                        row[m] += weight * gathered[m]
 
 
 def splat_voxels(
@@ -126,6 +174,48 @@ def gather_voxels(
         _gather(points, images.reshape(views, -1), np.float32(volume_mm3), records, rows, columns, _BLOCK, values)
 
 
+def project_curves(
+    points: NDArray[np.float32],
+    basis: NDArray[np.float32],
+    coefficients: NDArray[np.float32],
+    volume_mm3: float,
+    records: NDArray[np.float32],
+    images: NDArray[np.float32],
+) -> None:
+    """Line integrals of ``basis @ coefficients``, mixed and splatted block by block.
+
+    Parameters
+    ----------
+    points
+        Voxel centers (3, N), mm.
+    basis, coefficients
+        Temporal functions (V, K) and their coefficients (K, N), 1/mm.
+    volume_mm3, records, images
+        As in :func:`splat_voxels`.
+    """
+    _check(points, np.broadcast_to(np.float32(0), (len(basis), coefficients.shape[1])), records, images)
+    views, rows, columns = images.shape
+    flat = images.reshape(views, -1)
+    with kernel_launch(1):
+        _project(points, basis, coefficients, np.float32(volume_mm3), records, rows, columns, _BLOCK, flat)
+
+
+def backproject_curves(
+    points: NDArray[np.float32],
+    basis: NDArray[np.float32],
+    images: NDArray[np.float32],
+    volume_mm3: float,
+    records: NDArray[np.float32],
+    coefficients: NDArray[np.float32],
+) -> None:
+    """Adjoint of :func:`project_curves` for a fixed basis; overwrites ``coefficients`` (K, N)."""
+    _check(points, np.broadcast_to(np.float32(0), (len(basis), coefficients.shape[1])), records, images)
+    views, rows, columns = images.shape
+    flat = images.reshape(views, -1)
+    with kernel_launch(1):
+        _backproject(points, basis, flat, np.float32(volume_mm3), records, rows, columns, _BLOCK, coefficients)
+
+
 def _check(
     points: NDArray[np.float32],
     values: NDArray[np.float32],
@@ -139,5 +229,5 @@ def _check(
             f"{points.shape}, {values.shape}, {records.shape}, {images.shape}"
         )
     for name, array in {"points": points, "values": values, "records": records, "images": images}.items():
-        if array.dtype != np.float32 or not array.flags.c_contiguous:
+        if array.dtype != np.float32 or not (array.flags.c_contiguous or name == "values"):
             raise TypeError(f"{name} must be a contiguous float32 array")
