@@ -1,0 +1,17 @@
+"""Virtual rotational angiography: vessel trees, bolus transport, head, C-arm, noise; with ground truth."""
+
+from DSAReconLib.simulation.case import SimulatedCase, simulate_case
+from DSAReconLib.simulation.config import PRESETS, SimulationConfig, preset
+from DSAReconLib.simulation.transport import FLOW_MODELS, Flow
+from DSAReconLib.simulation.writing import write_case
+
+__all__ = [
+    "FLOW_MODELS",
+    "PRESETS",
+    "Flow",
+    "SimulatedCase",
+    "SimulationConfig",
+    "preset",
+    "simulate_case",
+    "write_case",
+]
