@@ -36,7 +36,11 @@ class RotationalRun:
         (code, message) pairs: everything that was assumed or repaired.
     attributes
         Further facts for display (``series_description``, ``transfer_syntax``,
-        ``pixel_intensity_relationship``, ``acquisition_time`` ...), never patient data.
+        ``pixel_intensity_relationship``, ``acquisition_time``, ``role`` = mask, fill or
+        unknown ...), never patient data.
+    valid
+        Pixels that measured something (R, C) or (F, R, C); ``None`` means all. Others lie in
+        padding, behind shutters or collimators.
     """
 
     intensity: NDArray[np.float32]
@@ -50,6 +54,7 @@ class RotationalRun:
     path: Path | None = None
     warnings: tuple[tuple[str, str], ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)
+    valid: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.geometry)
@@ -59,6 +64,8 @@ class RotationalRun:
             )
         if self.times_s.shape != (frames,):
             raise ValueError(f"times_s must have shape ({frames},); got {self.times_s.shape}")
+        if self.valid is not None and self.valid.shape not in (self.intensity.shape, self.intensity.shape[1:]):
+            raise ValueError(f"valid must have shape (R, C) or (F, R, C) of the frames; got {self.valid.shape}")
 
     def __len__(self) -> int:
         return len(self.geometry)

@@ -1,0 +1,78 @@
+"""Exposure difference between a mask and a fill frame, seen beside the vessels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 4
+_LEAST_BLOCKS = 16
+_ITERATIONS = 30
+# Width of the redescending weight exp(-z^2 / 2w^2): a block 4 sigma off (a vessel) counts 13 %.
+_WIDTH = 2.0
+_CERTAIN = 3.0
+# Half a permille of intensity: the least difference worth a correction.
+_LEAST_GAIN = 5e-4
+
+
+def frame_gain(
+    difference: NDArray[np.float32], variance: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Offset of a log difference beside the vessels, and its standard error.
+
+    The mode of 4 x 4 block means: contrast only adds to the log difference, so that the
+    vessels form a tail on one side, which a redescending M-estimator ignores.
+
+    Parameters
+    ----------
+    difference, variance
+        ln(mask) - ln(fill) (R, C) and its noise variance; pixels with ``inf`` are left out.
+    valid
+        Pixels (R, C) that measured something.
+    """
+    values, sigmas = _block_means(difference, variance, valid)
+    if values.size < _LEAST_BLOCKS:
+        return 0.0, np.inf
+    gain = _half_sample_mode(values)
+    scale = float(np.median(sigmas))
+    for _ in range(_ITERATIONS):
+        below = gain - values[values < gain]
+        spread = max(scale, 1.4826 * float(np.median(below)) if below.size > _LEAST_BLOCKS else scale)
+        weight = np.exp(-0.5 * ((values - gain) / (_WIDTH * spread)) ** 2)
+        moved = float(np.average(values, weights=weight))
+        converged = abs(moved - gain) < 1e-3 * spread
+        gain = moved
+        if converged:
+            break
+    return gain, spread / float(np.sqrt(weight.sum()))
+
+
+def correction(gain: float, error: float) -> float:
+    """The gain to take off: 0 unless it stands out from its own uncertainty."""
+    return gain if abs(gain) > max(_CERTAIN * error, _LEAST_GAIN) else 0.0
+
+
+def _block_means(
+    difference: NDArray[np.float32], variance: NDArray[np.float32], valid: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of whole blocks (N,) and their standard deviation (N,) by the noise model."""
+    usable = np.isfinite(variance) if valid is None else np.isfinite(variance) & valid
+    rows, columns = (n // _BLOCK for n in difference.shape)
+
+    def blocks(image: NDArray) -> NDArray:
+        whole = image[: rows * _BLOCK, : columns * _BLOCK]
+        return whole.reshape(rows, _BLOCK, columns, _BLOCK).mean((1, 3), dtype=np.float64)
+
+    whole = blocks(usable) == 1
+    means = blocks(np.where(usable, difference, 0))[whole]
+    return means, np.sqrt(blocks(np.where(usable, variance, 0))[whole]) / _BLOCK
+
+
+def _half_sample_mode(values: NDArray[np.float64]) -> float:
+    """Mode by repeatedly keeping the densest half of the sorted values."""
+    values = np.sort(values)
+    while values.size > _LEAST_BLOCKS:
+        half = (values.size + 1) // 2
+        start = int(np.argmin(values[half - 1 :] - values[: values.size - half + 1]))
+        values = values[start : start + half]
+    return float(np.median(values))

@@ -1,0 +1,259 @@
+"""Contrast line integrals: ln(mask) - ln(fill), paired by angle, with a noise variance per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.acquisition.angiogram import Angiogram
+from DSAReconLib.acquisition.gain import correction, frame_gain
+from DSAReconLib.acquisition.noise import NoiseModel, estimate_noise
+from DSAReconLib.acquisition.pairing import check_pair
+from DSAReconLib.acquisition.registration import ShiftEstimate, estimate_shift, shift_image
+from DSAReconLib.acquisition.run import RotationalRun
+from DSAReconLib.acquisition.trajectory import PoseMatch, match_poses
+from DSAReconLib.errors import PairingError, ResourceError
+from DSAReconLib.progress import Progress, SilentProgress
+
+REGISTRATIONS = ("none", "translation")
+_NOISE_FRAMES = 12
+_OUTSIDE_STEPS = 1.0
+_MOST_OUTSIDE = 0.25
+_INTERPOLATED_STEPS = 0.25
+
+
+def subtract(
+    mask_run: RotationalRun,
+    fill_run: RotationalRun,
+    *,
+    register: str = "none",
+    correct_gain: bool = True,
+    progress: Progress | None = None,
+) -> Angiogram:
+    """Log subtraction of two rotational runs.
+
+    The mask is interpolated in the log domain to the angles of the fill frames (a mask
+    frame at the very angle is taken as it is); an exposure difference beside the vessels
+    is taken off; nothing is clipped, so that noise below zero stays.
+
+    Parameters
+    ----------
+    mask_run, fill_run
+        Runs without and with contrast, of the same detector and arc.
+    register
+        ``"none"``, or ``"translation"``: shift each mask frame onto its fill frame by a
+        sub-pixel displacement.
+    correct_gain
+        Take off the exposure difference of each frame.
+    progress
+        Watches and may cancel.
+
+    Returns
+    -------
+    Angiogram
+        Fill frames whose angle lies on the mask's arc.
+
+    Raises
+    ------
+    PairingError
+        ``acquisition.detector`` or ``acquisition.arc``: the runs do not belong together.
+    ValueError
+        Unknown ``register``.
+    """
+    if register not in REGISTRATIONS:
+        raise ValueError(f"register must be one of {', '.join(REGISTRATIONS)}; got {register!r}")
+    progress = progress or SilentProgress()
+    job = _Subtraction(mask_run, fill_run, register, correct_gain, progress)
+    job.warn_all(check_pair(mask_run, fill_run))
+    job.select_frames()
+    job.measure_noise()
+    line_integrals, variance = job.subtract_frames()
+    job.summarize(line_integrals, variance)
+    frames = job.frames
+    return Angiogram(
+        line_integrals=line_integrals,
+        variance=variance,
+        geometry=fill_run.geometry[frames],
+        times_s=np.asarray(fill_run.times_s, float)[frames],
+        duration_s=float(fill_run.times_s[-1]),
+        frame_index=frames,
+        source_uids=tuple(dict.fromkeys(u for u in (mask_run.sop_instance_uid, fill_run.sop_instance_uid) if u)),
+        warnings=tuple(dict.fromkeys((*mask_run.warnings, *fill_run.warnings, *job.warnings))),
+    )
+
+
+@dataclass
+class _Subtraction:
+    """State of one subtraction: which frames, which noise, what happened per frame."""
+
+    mask: RotationalRun
+    fill: RotationalRun
+    register: str
+    correct_gain: bool
+    progress: Progress
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    gains: list[float] = field(default_factory=list)
+    shifts: list[ShiftEstimate] = field(default_factory=list)
+
+    def warn(self, code: str, message: str) -> None:
+        self.warnings.append((code, message))
+        self.progress.warn(code, message)
+
+    def warn_all(self, warnings: tuple[tuple[str, str], ...]) -> None:
+        for code, message in warnings:
+            self.warn(code, message)
+
+    def select_frames(self) -> None:
+        """Match the poses; drop the fill frames beyond the arc of the mask."""
+        match = match_poses(self.mask.geometry, self.fill.geometry)
+        inside = match.distance_steps <= _OUTSIDE_STEPS
+        outside = int(np.count_nonzero(~inside))
+        worst = float(match.distance_deg.max())
+        if outside > _MOST_OUTSIDE * len(self.fill):
+            raise PairingError(
+                f"{outside} of {len(self.fill)} fill frames lie up to {worst:.1f} degrees off the arc of the mask run.",
+                code="acquisition.arc",
+                hint="Choose mask and fill runs of the same rotation protocol.",
+            )
+        if outside:
+            self.warn(
+                "acquisition.outside_arc",
+                f"{outside} fill frames lie up to {worst:.1f} degrees off the arc of the mask run and are left out.",
+            )
+        self.frames: NDArray[np.int64] = np.flatnonzero(inside)
+        self.match: PoseMatch = match
+        between = np.minimum(match.weight, 1 - match.weight)[inside]
+        if np.median(between) > _INTERPOLATED_STEPS:
+            self.warn(
+                "acquisition.interpolated_mask",
+                f"Mask and fill frames were taken at different angles: most mask frames are interpolated over "
+                f"{match.step_deg:.1f} degrees, which blurs bone and leaves its edges in the difference.",
+            )
+
+    def measure_noise(self) -> None:
+        """Noise models of both runs: as stated by the runs, else estimated together."""
+        stated = (self.mask.counts_per_unit, self.fill.counts_per_unit)
+        if all(stated):
+            self.noise = tuple(NoiseModel(float(counts)) for counts in stated if counts)
+            return
+        model = estimate_noise(self._noise_pairs(), self._valid(0))
+        self.noise = (model, model)
+
+    def _noise_pairs(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], float]]:
+        chosen = self.frames[np.linspace(0, len(self.frames) - 1, min(_NOISE_FRAMES, len(self.frames))).astype(int)]
+        for frame in np.unique(chosen):
+            self.progress.check_cancelled()
+            weight = self.match.weight[frame]
+            lower = self.mask.intensity[self.match.lower[frame]]
+            upper = self.mask.intensity[self.match.upper[frame]]
+            mask = lower if weight == 0 else upper if weight == 1 else _log_mean(lower, upper, weight)
+            yield mask, self.fill.intensity[frame], weight**2 + (1 - weight) ** 2
+
+    def _valid(self, frame: int) -> NDArray[np.bool_] | None:
+        """Pixels (R, C) that both runs measured in a fill frame and the mask frames beside it."""
+        valid = None
+        for run, frames in ((self.mask, (self.match.lower[frame], self.match.upper[frame])), (self.fill, (frame,))):
+            if run.valid is None:
+                continue
+            for index in frames:
+                here = run.valid if run.valid.ndim == 2 else run.valid[index]
+                valid = here if valid is None else valid & here
+        return valid
+
+    def subtract_frames(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Line integrals and variance (V, R, C) of all selected frames."""
+        shape = (len(self.frames), *self.fill.geometry.detector_shape)
+        try:
+            line_integrals, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        except MemoryError:
+            raise ResourceError(
+                f"The subtraction needs {2 * np.prod(shape, dtype=float) * 4 / 1e9:.1f} GB of memory.",
+                code="resource.memory",
+                hint="Close other programs or use a machine with more memory.",
+            ) from None
+        for view, frame in enumerate(self.frames):
+            self.progress.check_cancelled()
+            line_integrals[view], variance[view] = self._subtract_frame(int(frame))
+            self.progress.report("subtract", (view + 1) / len(self.frames))
+        return line_integrals, variance
+
+    def _subtract_frame(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        mask_log, mask_variance = self._mask_at(frame)
+        fill = self.fill.intensity[frame]
+        fill_log, fill_variance = self.noise[1].log(fill), _smooth_log_variance(self.noise[1], fill)
+        valid = self._valid(frame)
+        if self.register == "translation":
+            shift = estimate_shift(mask_log, fill_log, mask_variance + fill_variance, valid)
+            self.shifts.append(shift)
+            mask_log, mask_variance = shift_image(mask_log, mask_variance, shift.row_column_px)
+        difference, variance = mask_log - fill_log, mask_variance + fill_variance
+        if valid is not None:
+            difference[~valid], variance[~valid] = 0, np.inf
+        if self.correct_gain:
+            gain = correction(*frame_gain(difference, variance, valid))
+            self.gains.append(gain)
+            difference -= np.float32(gain) if valid is None else np.where(valid, np.float32(gain), 0)
+        return difference, variance
+
+    def _mask_at(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """ln(mask) at the pose of a fill frame, and its variance, both (R, C)."""
+        weight = np.float32(self.match.weight[frame])
+        parts = [
+            (share, self.mask.intensity[index])
+            for share, index in ((1 - weight, self.match.lower[frame]), (weight, self.match.upper[frame]))
+            if share > 0
+        ]
+        log = sum(share * self.noise[0].log(image) for share, image in parts)
+        variance = sum(share**2 * _smooth_log_variance(self.noise[0], image) for share, image in parts)
+        return np.asarray(log, np.float32), np.asarray(variance, np.float32)
+
+    def summarize(self, line_integrals: NDArray[np.float32], variance: NDArray[np.float32]) -> None:
+        """Warn about what was corrected, and about data that look inverted."""
+        gains = np.array(self.gains)
+        if gains.size and np.max(np.abs(gains)) > 0.02:
+            self.warn(
+                "acquisition.gain",
+                f"The exposure of mask and fill differs by up to {100 * np.max(np.abs(gains)):.0f} %; corrected.",
+            )
+        moved = [np.hypot(*shift.row_column_px) for shift in self.shifts]
+        if moved and max(moved) > 0.1:
+            self.warn(
+                "acquisition.registered",
+                f"Mask frames were shifted by {np.mean(moved):.2f} pixels on average (at most {max(moved):.2f}).",
+            )
+        failed = sum(not shift.reliable for shift in self.shifts)
+        if failed:
+            self.warn(
+                "acquisition.not_registered", f"{failed} of {len(self.shifts)} frames could not be registered safely."
+            )
+        sample = line_integrals[:: max(1, len(line_integrals) // 16), ::4, ::4]
+        finite = np.isfinite(np.broadcast_to(variance, line_integrals.shape)[:: max(1, len(variance) // 16), ::4, ::4])
+        low, high = np.quantile(sample[finite], [0.002, 0.998]) if finite.any() else (0.0, 0.0)
+        if low < -0.05 and -low > 2 * high:
+            self.warn(
+                "acquisition.negative_contrast",
+                "Contrast seems to raise the intensity: mask and fill may be swapped, or the pixels inverted.",
+            )
+
+
+def _log_mean(lower: NDArray[np.float32], upper: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """Weighted geometric mean; 0 where one of the frames is not positive."""
+    positive = (lower > 0) & (upper > 0)
+    safe = [np.where(positive, image, 1) for image in (lower, upper)]
+    return np.where(positive, np.exp((1 - weight) * np.log(safe[0]) + weight * np.log(safe[1])), 0).astype(np.float32)
+
+
+def _smooth_log_variance(noise: NoiseModel, intensity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Variance of ln(intensity) from the local mean, ``inf`` where the pixel itself is not positive.
+
+    A variance from the pixel's own noisy count would give bright fluctuations more weight
+    than dark ones and bias every weighted fit.
+    """
+    from scipy.ndimage import uniform_filter
+
+    variance = noise.log_variance(uniform_filter(intensity, 3, mode="nearest"))
+    variance[intensity <= 0] = np.inf
+    return variance

@@ -1,0 +1,1 @@
+"""Private attributes of manufacturers, one file each."""
