@@ -5,6 +5,11 @@ RTK rotates about its y axis, so its world here is x = left, y = head, z = anter
 GantryAngle = primary + 180, OutOfPlaneAngle = secondary, InPlaneAngle = 180 degrees and
 positive distances.
 
+RTK's Parker weights look at the gantry angle only, not at the in-plane angle: with
+InPlaneAngle = 180 they come out mirrored (an off-center ball 1.7 % too bright, the
+correlation with the correct volume 0.997). For RTK's short-scan FDK use
+:func:`panel_turned` and images turned the same way; then RTK and we agree to 3e-7.
+
 What RTK cannot hold (the asymmetry of the two descriptions)
     - RTK keeps neither the pixel spacing nor the number of pixels: its projections carry
       them, with origin ``-(count - 1) / 2 * spacing`` (:func:`projection_origin_mm`).
@@ -120,6 +125,20 @@ def to_rtk(geometry: ConeBeamGeometry) -> Any:
         if not result.AddProjection(*(vector.tolist() for vector in vectors)):
             raise GeometryError(f"RTK refused the pose of view {view}")
     return result
+
+
+def panel_turned(geometry: ConeBeamGeometry) -> ConeBeamGeometry:
+    """The same rays with the panel turned by 180 degrees: the geometry of ``images[:, ::-1, ::-1]``.
+
+    RTK then finds InPlaneAngle = 0, which its short-scan weights take for granted.
+    """
+    return ConeBeamGeometry(
+        geometry.source_mm,
+        geometry.detector_center_mm,
+        -geometry.detector_u_mm,
+        -geometry.detector_v_mm,
+        geometry.detector_shape,
+    )
 
 
 def projection_origin_mm(geometry: ConeBeamGeometry) -> tuple[float, float, float]:
