@@ -72,9 +72,15 @@ class ResultError(DSAReconError):
 
 
 class JobCancelled(DSAReconError):
-    """The user (or the end of the parent process) cancelled the job."""
+    """The user (or the end of the parent process) cancelled the job.
+
+    ``checkpoint`` is the folder from which the job can go on, if there is one.
+    """
 
     default_code = "job.cancelled"
 
-    def __init__(self, message: str = "Cancelled.", *, hint: str = "", code: str | None = None) -> None:
+    def __init__(
+        self, message: str = "Cancelled.", *, hint: str = "", code: str | None = None, checkpoint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint, code=code)
+        self.checkpoint = checkpoint

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from DSAReconLib.errors import ResultError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.io.atomic import replace_folder
 from DSAReconLib.io.derived import gaussians_from_volume, is_static, soft_threshold, vessel_arrival_time
+from DSAReconLib.io.json_text import read_json, write_json
 from DSAReconLib.io.mesh import extract_surface, vtp_available, write_stl, write_vtp
 from DSAReconLib.io.nrrd import read_volume, round_mantissa, write_sequence, write_volume
 from DSAReconLib.io.ply import read_gaussians, write_gaussians
@@ -145,9 +144,9 @@ def write_result(
         sequence_times = _sequence_times(reconstruction, times, sequence_times_s)
         added = _write_volumes(partial, reconstruction, times, sequence_times, progress)
         added |= _write_models(partial, reconstruction, times)
-        _write_json(partial / "geometry.json", geometry.to_dict() | {"times_s": times.tolist()})
+        write_json(partial / "geometry.json", geometry.to_dict() | {"times_s": times.tolist()})
         (partial / "log.txt").write_text(log_text, encoding="utf-8")
-        _write_json(partial / RECORD, {"schema_version": SCHEMA_VERSION, **record, **added})
+        write_json(partial / RECORD, {"schema_version": SCHEMA_VERSION, **record, **added})
         if finish is not None:
             finish(partial)
         progress.check_cancelled()
@@ -168,7 +167,7 @@ def open_result(folder: Path) -> ResultFolder:
             f"{folder} is not a result folder: it has no {RECORD}.",
             hint="Give the folder that 'dsarecon reconstruct --out' wrote.",
         )
-    record, geometry = _read_json(folder / RECORD), _read_json(folder / "geometry.json")
+    record, geometry = read_json(folder / RECORD), read_json(folder / "geometry.json")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise ResultError(
             f"{folder / RECORD} has schema version {record.get('schema_version')}; expected {SCHEMA_VERSION}.",
@@ -188,7 +187,7 @@ def open_result(folder: Path) -> ResultFolder:
 
 def _own_files(folder: Path) -> set[str]:
     """File names of an older result that a new one replaces."""
-    maps = _read_json(folder / RECORD).get("maps", ()) if (folder / RECORD).is_file() else ()
+    maps = read_json(folder / RECORD).get("maps", ()) if (folder / RECORD).is_file() else ()
     return {*FILES, *(f"{name}.nrrd" for name in maps)}
 
 
@@ -289,28 +288,3 @@ def _read_model(path: Path) -> DynamicVolume:
             return DynamicVolume(grid, data["coefficients"], basis, support)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ResultError(f"{path} is missing or damaged ({error}).", hint="Reconstruct again.") from error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with numpy types as Python's and numbers that JSON does not know as ``null``."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path} is missing or damaged ({error}).", hint="Reconstruct again.") from error
-    if not isinstance(content, dict):
-        raise ResultError(f"{path} is damaged: it does not hold a JSON object.")
-    return content

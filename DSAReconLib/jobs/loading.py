@@ -1,0 +1,47 @@
+"""From paths to contrast line integrals: what every command that needs the frames calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.progress import Progress, SilentProgress
+
+
+def load_angiogram(
+    paths: Sequence[str | Path] = (),
+    *,
+    fill: str | Path | None = None,
+    mask: str | Path | None = None,
+    registration: str = "translation",
+    header: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Angiogram:
+    """Read mask and fill run, subtract them: all frames of the fill run that have a mask.
+
+    Parameters
+    ----------
+    paths
+        Files and folders that hold both runs; they are paired automatically.
+    fill, mask
+        The runs by name, instead of ``paths``.
+    registration
+        2D registration of the frames: ``"translation"`` or ``"none"``.
+    header
+        DICOM attributes by keyword that replace missing or wrong ones.
+    progress
+        Watches and may cancel.
+
+    Raises
+    ------
+    DicomRunError, PairingError, GeometryError, ResourceError
+        With a message that names the file or run that cannot be used.
+    """
+    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.dicom.load import load_pair
+
+    progress = progress or SilentProgress()
+    mask_run, fill_run = load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
+    return subtract(mask_run, fill_run, register=registration, progress=progress)

@@ -1,0 +1,35 @@
+# make demo | test | lint | bench: each makes .venv, installs what it needs and runs.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+EXTRAS = mesh,dicom
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := test
+
+demo: $(RUN)
+	$(RUN) tools/install.py --extras $(EXTRAS)
+	$(RUN) -m DSAReconLib demo --out demo
+
+test: $(RUN)
+	$(RUN) tools/install.py --extras $(EXTRAS),slicer,test
+	$(RUN) -m pytest
+
+lint: $(RUN)
+	$(RUN) tools/install.py --extras lint --torch no
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell
+
+bench: $(RUN)
+	$(RUN) tools/install.py --extras $(EXTRAS),rtk
+	$(RUN) Testing/benchmarks/bench_rtk.py
+
+$(RUN):
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; say which with PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) demo
