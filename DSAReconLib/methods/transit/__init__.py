@@ -1,0 +1,1 @@
+"""Transit: every voxel's curve is the inlet curve seen through a sparse transit-time density."""

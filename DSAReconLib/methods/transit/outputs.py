@@ -1,0 +1,114 @@
+"""From the fitted model to what every method returns, and the maps that only this one gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.geometry import VolumeGrid
+from DSAReconLib.kernels.sparse.gaussians import voxelize_gaussians
+from DSAReconLib.methods.transit.refinement import GaussianState
+from DSAReconLib.methods.transit.voxel_stage import TransitSolution
+from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, TemporalBasis
+
+_KEEP_FILLING = 3e-3
+_MARGIN_MM = 2.0
+_REFERENCE_PERCENTILE = 99.5
+_REFERENCE_FLOOR = 0.07
+_GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.22, 0.28
+_CURVE_SAMPLES = 101
+_PROBABILITY_STEEPNESS = 3.0
+
+
+def voxel_volume(solution: TransitSolution, basis: TemporalBasis) -> DynamicVolume:
+    """Volume of the voxel stage, without the empty voxels."""
+    keep = solution.filling > _KEEP_FILLING
+    support = solution.support.subset(keep)
+    return DynamicVolume(support.grid, np.ascontiguousarray(solution.coefficients[:, keep]), basis, support.flat_index)
+
+
+def gaussian_volume(state: GaussianState, basis: TemporalBasis, box: VolumeGrid, spacing_mm: float) -> DynamicVolume:
+    """Gaussians averaged over the voxels of the part of ``box`` that they reach."""
+    grid = _reached(state, box.resampled(spacing_mm), _MARGIN_MM)
+    every = np.arange(grid.num_voxels, dtype=np.int32).reshape(grid.shape_zyx)
+    means, sigmas = state.means_mm, state.sigmas_mm
+    total = np.ascontiguousarray(state.coefficients.sum(1, keepdims=True))
+    filling = voxelize_gaussians(means, sigmas, total, grid.origin_mm, spacing_mm, every)[:, 0]
+    support = np.flatnonzero(filling > _KEEP_FILLING)
+    index = np.full(grid.num_voxels, -1, np.int32)
+    index[support] = np.arange(len(support))
+    index = index.reshape(grid.shape_zyx)
+    values = voxelize_gaussians(means, sigmas, state.coefficients, grid.origin_mm, spacing_mm, index)
+    return DynamicVolume(grid, np.ascontiguousarray(values.T), basis, support)
+
+
+def radiative_gaussians(state: GaussianState, basis: TemporalBasis) -> RadiativeGaussians:
+    """The Gaussians as the shared value type."""
+    count = len(state.shapes)
+    scales = np.repeat(state.sigmas_mm[:, None], 3, axis=1)
+    quats = np.zeros((count, 4), np.float32)
+    quats[:, 0] = 1
+    return RadiativeGaussians(state.means_mm, scales, quats, np.ascontiguousarray(state.coefficients.T), basis)
+
+
+def surface_threshold(volume: DynamicVolume, plateau: float, duration_s: float, *, from_gaussians: bool) -> float:
+    """Attenuation (1/mm) at which the brightest-fifth mean is cut for the vessel surface."""
+    times = np.linspace(0, duration_s, _CURVE_SAMPLES)
+    bright = volume.top_mean(times).ravel()[volume.support]
+    bright = bright[bright > _REFERENCE_FLOOR * plateau]
+    if not bright.size:
+        return 0.25 * plateau
+    factor = _GAUSSIAN_THRESHOLD if from_gaussians else _VOXEL_THRESHOLD
+    return factor * float(np.percentile(bright, _REFERENCE_PERCENTILE))
+
+
+def vessel_probability(volume: DynamicVolume, threshold: float, duration_s: float) -> NDArray[np.float32]:
+    """Volume (z, y, x) in [0, 1]; 0.5 at the surface threshold."""
+    bright = volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES))
+    powered = (bright / np.float32(threshold)) ** np.float32(_PROBABILITY_STEEPNESS)
+    return powered / (1 + powered)
+
+
+def hemodynamic_maps(
+    volume: DynamicVolume, delays_s: NDArray[np.float64], threshold: float, duration_s: float
+) -> dict[str, NDArray[np.float32]]:
+    """Maps (z, y, x), NaN outside vessels.
+
+    ``time_to_peak`` (s after the first frame), ``mean_transit_time`` (s after the inlet: mean of
+    the transit density), ``blood_volume`` (opacified share of the voxel) and ``blood_flow``
+    (largest transit density, 1/s: the share that one inlet second fills).
+    """
+    times = np.linspace(0, duration_s, _CURVE_SAMPLES)
+    count = volume.coefficients.shape[1]
+    peak_time, inside = np.empty(count, np.float32), np.empty(count, bool)
+    for start in range(0, count, 1 << 17):
+        block = slice(start, min(start + (1 << 17), count))
+        curves = volume.curves(times, block)
+        peak_time[block] = times[curves.argmax(1)]
+        inside[block] = curves.max(1) >= threshold
+    density = volume.coefficients[: len(delays_s)]
+    filling = density.sum(0)
+    step = float(delays_s[1] - delays_s[0]) if len(delays_s) > 1 else duration_s
+    transit = (delays_s.astype(np.float32) @ density) / np.maximum(filling, np.float32(1e-9))
+    maps = {
+        "time_to_peak": peak_time,
+        "mean_transit_time": transit,
+        "blood_volume": filling,
+        "blood_flow": density.max(0) / np.float32(step),
+    }
+    return {
+        name: volume.scatter(np.where(inside, values, np.float32(np.nan)), fill=np.nan) for name, values in maps.items()
+    }
+
+
+def _reached(state: GaussianState, grid: VolumeGrid, margin_mm: float) -> VolumeGrid:
+    """Smallest sub-grid that holds all Gaussians' centers and a margin."""
+    shape = np.array(grid.shape_zyx[::-1])
+    if not len(state.shapes):
+        middle = shape // 2
+        return grid.cropped(middle, middle + 1)
+    index = grid.index_of(state.means_mm)
+    margin = margin_mm / grid.spacing_mm[0]
+    start = np.clip(np.floor(index.min(0) - margin), 0, shape - 1)
+    stop = np.clip(np.ceil(index.max(0) + margin) + 1, start + 1, shape)
+    return grid.cropped(start, stop)

@@ -1,0 +1,144 @@
+"""Non-negative least squares with an L1 penalty on a sparse projector.
+
+min over C >= 0 of 1/2 sum_v |A_v (B_v C) - d_v|^2_W + <penalty, C>, by a diagonal majorizer
+(separable quadratic surrogate, Erdogan and Fessler 1999) with Nesterov momentum, first over
+ordered subsets of the views (Kim, Ramani and Fessler 2015), then with full gradients and
+adaptive restart (O'Donoghue and Candes 2015).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.sparse.descent import extrapolate, proximal_step
+from DSAReconLib.operators.sparse import SparseProjector
+
+_SUBSET_MOMENTUM_MAX = 6.0
+"""Cap of the Nesterov parameter during ordered subsets: their errors must not build up."""
+
+
+@dataclass(frozen=True)
+class LinearProblem:
+    """Data term of the fit.
+
+    Parameters
+    ----------
+    projector
+        N voxels, V views.
+    basis
+        Temporal functions at the views' times (V, K).
+    images, weights
+        Line integrals and weights (V, R, C).
+    """
+
+    projector: SparseProjector
+    basis: NDArray[np.float32]
+    images: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (K, N) of the unknown."""
+        return self.basis.shape[1], self.projector.domain_shape[1]
+
+    def part(self, views: slice) -> LinearProblem:
+        """The same problem with some of the views."""
+        return LinearProblem(self.projector[views], self.basis[views], self.images[views], self.weights[views])
+
+    def residual(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Model minus data (V, R, C)."""
+        residual = self.projector.project(self.basis, coefficients)
+        residual -= self.images
+        return residual
+
+    def gradient(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Gradient (K, N) of the data term."""
+        residual = self.residual(coefficients)
+        residual *= self.weights
+        return self.projector.backproject(self.basis, residual)
+
+    def curvature(self) -> NDArray[np.float32]:
+        """Diagonal majorizer B^T A^T W A B 1 (K, N) of the Hessian."""
+        images = self.projector.project(self.basis, np.ones(self.shape, np.float32))
+        images *= self.weights
+        curvature = self.projector.backproject(self.basis, images)
+        curvature += np.float32(1e-6 * float(curvature.max(initial=0.0)) + 1e-20)
+        return curvature
+
+
+def solve(
+    problem: LinearProblem,
+    penalty: NDArray[np.float32],
+    *,
+    start: NDArray[np.float32] | None = None,
+    epochs: int,
+    subsets: int,
+    full_steps: int,
+    after_pass: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """Coefficients (K, N) >= 0 after ``epochs`` subset passes and ``full_steps`` full steps.
+
+    Parameters
+    ----------
+    problem
+        Data term, views in the order of time.
+    penalty
+        L1 weight per coefficient (K, N).
+    start
+        Warm start (K, N); zeros if not given.
+    subsets
+        Number of interleaved subsets; 1 for bases that few views see (they diverge).
+    after_pass
+        Called with the number of passes done; may raise to cancel.
+    """
+    current = np.zeros(problem.shape, np.float32) if start is None else start.copy()
+    curvature = problem.curvature()
+    parts = [problem.part(slice(first, None, subsets)) for first in range(subsets)] if subsets > 1 else [problem]
+    _subset_passes(parts, current, curvature, penalty, epochs, after_pass)
+    return _full_steps(problem, current, curvature, penalty, full_steps, lambda done: after_pass(epochs + done))
+
+
+def _subset_passes(
+    parts: list[LinearProblem],
+    current: NDArray[np.float32],
+    curvature: NDArray[np.float32],
+    penalty: NDArray[np.float32],
+    epochs: int,
+    after_pass: Callable[[int], None],
+) -> None:
+    """Accelerated ordered-subset passes; updates ``current``."""
+    point, momentum = current.copy(), 1.0
+    for epoch in range(epochs):
+        for part in parts:
+            gradient = part.gradient(point)
+            gradient *= np.float32(len(parts))
+            proximal_step(point, current, gradient, curvature, penalty)
+            following = min((1 + math.sqrt(1 + 4 * momentum**2)) / 2, _SUBSET_MOMENTUM_MAX)
+            extrapolate(point, current, (momentum - 1) / following)
+            momentum = following
+            after_pass(epoch)
+
+
+def _full_steps(
+    problem: LinearProblem,
+    current: NDArray[np.float32],
+    curvature: NDArray[np.float32],
+    penalty: NDArray[np.float32],
+    steps: int,
+    after_pass: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """Accelerated full-gradient steps with restart; returns ``current``."""
+    point, momentum = current.copy(), 1.0
+    for step in range(steps):
+        uphill = proximal_step(point, current, problem.gradient(point), curvature, penalty)
+        momentum = 1.0 if uphill > 0 else momentum
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        extrapolate(point, current, (momentum - 1) / following)
+        momentum = following
+        after_pass(step)
+    return current

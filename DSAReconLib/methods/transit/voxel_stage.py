@@ -1,0 +1,181 @@
+"""Sparse voxel solution: transit densities on the candidate support, pruned and reweighted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
+from DSAReconLib.methods.transit.config import Config
+from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.inlet import updated_inlet
+from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
+from DSAReconLib.methods.transit.support import Support
+from DSAReconLib.methods.transit.transit_model import InletCurve, transit_basis
+from DSAReconLib.operators.sparse import SparseProjector
+from DSAReconLib.progress import Progress
+
+PRUNE_FILLING = 0.02
+"""Voxels filled less than this (1 = fully opacified) are given up ..."""
+_PRUNE_BOX = 0.15
+"""... as are those whose 27-neighborhood holds less than this many full voxels."""
+_REWEIGHT_BLUR_VOXELS = 0.8
+_REWEIGHT_FILLING = 0.0125
+_REWEIGHT_FLOOR = 0.1
+_COHERENCE_BLUR_VOXELS = 2.0
+_COHERENCE_PER_WIDTH = 0.16
+_COHERENCE_MAX = 25.0
+_NOISE_FACTOR = 6.0
+_VIEWS_PER_SUBSET = 5
+_SUBSETS_MAX = 5
+_FULL_FILLING_MASS = 0.1
+"""A voxel counts as full if only this share of the total mass lies in fuller ones."""
+
+
+@dataclass(frozen=True)
+class TransitSolution:
+    """Transit densities on listed voxels.
+
+    Parameters
+    ----------
+    support
+        N voxels.
+    inlet
+        Inlet curve; its plateau is the attenuation of a fully opacified voxel.
+    delays_s
+        Transit delays (K,), s.
+    coefficients
+        (K, N): share of the voxel that fills with each delay; the sum is the filling.
+    """
+
+    support: Support
+    inlet: InletCurve
+    delays_s: NDArray[np.float64]
+    coefficients: NDArray[np.float32]
+
+    @property
+    def filling(self) -> NDArray[np.float32]:
+        """Opacified share of each voxel (N,)."""
+        return self.coefficients.sum(0)
+
+
+def data_problem(solution: TransitSolution, evidence: Evidence) -> LinearProblem:
+    """Data term for a solution's support and inlet curve."""
+    projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, evidence.geometry)
+    basis = transit_basis(solution.inlet, solution.delays_s).at(evidence.times_s)
+    return LinearProblem(projector, basis, evidence.line_integrals, evidence.weights)
+
+
+def penalty_weight(evidence: Evidence, spacing_mm: float, plateau: float, sparsity_mm: float) -> float:
+    """L1 weight per unit of filling.
+
+    Equal to the gradient that a missing vessel of thickness ``sparsity_mm`` causes in all views,
+    or, if larger, that noise causes.
+    """
+    mass_mm = spacing_mm**3 / evidence.pixel_mm**2
+    signal = sparsity_mm * plateau * len(evidence)
+    noise = _NOISE_FACTOR * evidence.noise * math.sqrt(0.5 * len(evidence))
+    return mass_mm * plateau * max(signal, noise)
+
+
+def first_solution(
+    support: Support,
+    inlet: InletCurve,
+    delays_s: NDArray[np.float64],
+    evidence: Evidence,
+    config: Config,
+    progress: Progress,
+) -> TransitSolution:
+    """Solve with a uniform penalty, then rescale so that the fullest voxels have filling 1."""
+    empty = np.zeros((len(delays_s), len(support)), np.float32)
+    start = TransitSolution(support, inlet, delays_s, empty)
+    weight = penalty_weight(evidence, support.spacing_mm, inlet.plateau, config.sparsity_mm)
+    solution = _solved(start, evidence, np.full(empty.shape, weight, np.float32), 0, config, progress)
+    return _rescaled(solution)
+
+
+def reweighted_solution(
+    solution: TransitSolution, evidence: Evidence, round_index: int, config: Config, progress: Progress
+) -> TransitSolution:
+    """Prune, update the inlet curve (first round only), solve with reweighted penalties."""
+    solution = pruned(solution)
+    if not len(solution.support):
+        return solution
+    if round_index == 0:
+        inlet = updated_inlet(
+            solution.inlet, evidence, solution.support, solution.coefficients, solution.delays_s, progress
+        )
+        solution = TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients)
+    weight = penalty_weight(evidence, solution.support.spacing_mm, solution.inlet.plateau, config.sparsity_mm)
+    return _solved(solution, evidence, weight * _reweighting(solution), config.full_steps, config, progress)
+
+
+def pruned(solution: TransitSolution) -> TransitSolution:
+    """Only the voxels within one voxel of a seed: filled, and not alone."""
+    support, filling = solution.support, solution.filling
+    shape = support.grid.shape_zyx
+    mass = neighborhood_sums(filling, support.index_zyx, shape, np.ones(3, np.float32))
+    seeds = np.where((filling > PRUNE_FILLING) & (mass > _PRUNE_BOX), filling, np.float32(0))
+    keep = neighborhood_maxima(seeds, support.index_zyx, shape) > PRUNE_FILLING
+    return TransitSolution(
+        support.subset(keep).cropped(),
+        solution.inlet,
+        solution.delays_s,
+        np.ascontiguousarray(solution.coefficients[:, keep]),
+    )
+
+
+def _reweighting(solution: TransitSolution) -> NDArray[np.float32]:
+    """Penalty factors (K, N): small where the neighborhood is filled and arrives together."""
+    support, filling = solution.support, solution.filling
+    shape, index = support.grid.shape_zyx, support.index_zyx
+    local = neighborhood_sums(filling, index, shape, gaussian_weights(_REWEIGHT_BLUR_VOXELS))
+    factor = 1 / (local / np.float32(_REWEIGHT_FILLING) + np.float32(_REWEIGHT_FLOOR))
+    delays = solution.delays_s.astype(np.float32)
+    wide = gaussian_weights(_COHERENCE_BLUR_VOXELS)
+    moment = neighborhood_sums(np.ascontiguousarray(delays @ solution.coefficients), index, shape, wide)
+    mean_delay = moment / np.maximum(neighborhood_sums(filling, index, shape, wide), np.float32(1e-6))
+    tolerance = _COHERENCE_PER_WIDTH * solution.inlet.width_s
+    deviation = ((delays[:, None] - mean_delay) / np.float32(tolerance)) ** 2
+    return factor * (1 + np.minimum(deviation, np.float32(_COHERENCE_MAX)))
+
+
+def _solved(
+    solution: TransitSolution,
+    evidence: Evidence,
+    penalty: NDArray[np.float32],
+    full_steps: int,
+    config: Config,
+    progress: Progress,
+) -> TransitSolution:
+    """Solution of the penalized problem, warm-started."""
+    passes = config.epochs + full_steps
+
+    def after_pass(done: int) -> None:
+        progress.check_cancelled()
+        progress.report("solve", min(done / passes, 1.0))
+
+    coefficients = solve(
+        data_problem(solution, evidence),
+        penalty,
+        start=solution.coefficients,
+        epochs=config.epochs,
+        subsets=max(1, min(_SUBSETS_MAX, len(evidence) // _VIEWS_PER_SUBSET)),
+        full_steps=full_steps,
+        after_pass=after_pass,
+    )
+    return TransitSolution(solution.support, solution.inlet, solution.delays_s, coefficients)
+
+
+def _rescaled(solution: TransitSolution) -> TransitSolution:
+    """The same attenuation with an inlet plateau for which the fullest voxels have filling 1."""
+    filling = np.sort(solution.filling)[::-1].astype(float)
+    mass = np.cumsum(filling)
+    if not len(mass) or mass[-1] <= 0:
+        return solution
+    full = float(filling[np.searchsorted(mass, _FULL_FILLING_MASS * mass[-1])])
+    inlet = solution.inlet.scaled(solution.inlet.plateau * full)
+    return TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients / np.float32(full))
