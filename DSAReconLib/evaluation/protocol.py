@@ -166,6 +166,9 @@ def prepare_truth(truth: Truth, protocol: TruthProtocol = TruthProtocol()) -> Tr
     occupancy = volume.averaged(vessel, grid).at(0.0)
     mask = occupancy > protocol.mask_occupancy
     vessel_points = _random_points(grid, occupancy, protocol)
+    centerline, radius = topology.dense_centerline(
+        truth.centerline_mm, truth.centerline_radius_mm, truth.centerline_parent
+    )
     times = np.asarray(truth.frame_times_s, float)
     return TruthReference(
         protocol=protocol,
@@ -175,8 +178,8 @@ def prepare_truth(truth: Truth, protocol: TruthProtocol = TruthProtocol()) -> Tr
         mask=mask,
         skeleton=topology.skeleton(mask),
         surface_mm=surface.thinned(surface.surface_vertices(truth.occupancy, fine, 0.5)),
-        centerline=cKDTree(truth.centerline_mm),
-        radius_mm=np.asarray(truth.centerline_radius_mm, float),
+        centerline=cKDTree(centerline),
+        radius_mm=radius,
         points_mm=vessel_points,
         curves=temporal.box_curves(truth.volume, vessel_points, times),
         times_s=times,
@@ -235,11 +238,6 @@ def evaluate_truth(
     progress.check_cancelled()
     curves = temporal.box_curves(reconstruction.volume, reference.points_mm, reference.times_s)
     return result | temporal.curve_metrics(curves, reference.curves, reference.times_s)
-
-
-def json_ready(metrics: Metrics) -> dict[str, float | None]:
-    """Metrics for JSON, which knows no NaN or infinity: these become ``None``."""
-    return {name: float(value) if np.isfinite(value) else None for name, value in metrics.items()}
 
 
 # ------------------------------------------------------------------ helpers

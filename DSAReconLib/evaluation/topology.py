@@ -25,12 +25,38 @@ if TYPE_CHECKING:
 
 RECALL_DISTANCE_MM = 1.0
 """A centerline point counts as found within this distance of a mask voxel's center."""
+CENTERLINE_STEP_MM = 0.3
+"""Largest distance of the centerline points that are counted."""
 PRECISION_MARGIN_MM = 0.75
 """A skeleton voxel counts as true within the true radius plus this distance of the centerline."""
 RADIUS_CLASSES_MM = ((0.0, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, np.inf))
 """Vessel radius classes of the recall table (methods.md A5)."""
 
 Mask = NDArray[np.bool_]
+
+
+def dense_centerline(
+    points_mm: NDArray[np.float64], radius_mm: NDArray[np.float64], parent: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centerline points (Q, 3), mm, and radii (Q,), at most 0.3 mm apart: every length counts alike.
+
+    Parameters
+    ----------
+    points_mm, radius_mm
+        Nodes (P, 3) and radii (P,) of a vessel tree.
+    parent
+        Node upstream (P,), -1 at a root; ``None`` = the nodes are used as they are.
+    """
+    if parent is None:
+        return np.asarray(points_mm, float), np.asarray(radius_mm, float)
+    child = np.flatnonzero(parent >= 0)
+    length = np.linalg.norm(points_mm[child] - points_mm[parent[child]], axis=1)
+    pieces = np.maximum(np.ceil(length / CENTERLINE_STEP_MM).astype(int), 1)
+    edge = np.repeat(np.arange(len(child)), pieces)
+    share = (np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 0.5) / pieces[edge]
+    below, above = child[edge], parent[child[edge]]
+    points = (1 - share[:, None]) * points_mm[above] + share[:, None] * points_mm[below]
+    return points, (1 - share) * radius_mm[above] + share * radius_mm[below]
 
 
 def harmonic_mean(first: float, second: float) -> float:

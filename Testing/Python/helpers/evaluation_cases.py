@@ -1,26 +1,13 @@
 """A tube with a bolus running through it: truth with known answers."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from DSAReconLib.geometry import VolumeGrid
+from DSAReconLib.io.truth import Truth
 from DSAReconLib.reconstruction import DynamicVolume, Reconstruction, TemporalBasis
 
 ATTENUATION = 0.14
 TIMES_S = np.linspace(0, 4, 41)
-
-
-@dataclass(frozen=True)
-class TubeTruth:
-    """The fields of io.truth.Truth that evaluation reads."""
-
-    volume: DynamicVolume
-    occupancy: np.ndarray
-    arrival_s: np.ndarray
-    centerline_mm: np.ndarray
-    centerline_radius_mm: np.ndarray
-    frame_times_s: np.ndarray
 
 
 def tube_occupancy(grid: VolumeGrid, radius_mm: float, half_length_mm: float, shift_mm=(0.0, 0.0, 0.0)) -> np.ndarray:
@@ -45,16 +32,18 @@ def tube_volume(grid: VolumeGrid, occupancy: np.ndarray, delay_s: float = 0.0, s
     return DynamicVolume(grid, coefficients, TemporalBasis.hats(TIMES_S), support)
 
 
-def tube_truth(radius_mm: float = 1.5, half_length_mm: float = 12.0) -> TubeTruth:
+def tube_truth(radius_mm: float = 1.5, half_length_mm: float = 12.0) -> Truth:
     grid = VolumeGrid.centered((32, 32, 100), 0.3)
     occupancy = tube_occupancy(grid, radius_mm, half_length_mm)
     x = np.arange(-half_length_mm, half_length_mm + 0.01, 0.25)
-    return TubeTruth(
+    return Truth(
         volume=tube_volume(grid, occupancy),
         occupancy=occupancy,
         arrival_s=np.where(occupancy > 0, 1.5 + grid.axes_mm()[0] / 20, np.nan).astype(np.float32),
         centerline_mm=np.stack([x, 0 * x, 0 * x], -1),
         centerline_radius_mm=np.full(len(x), radius_mm),
+        centerline_branch=np.zeros(len(x), int),
+        centerline_arrival_s=(1.5 + x / 20).astype(np.float32),
         frame_times_s=TIMES_S,
     )
 

@@ -71,6 +71,15 @@ def test_recall_is_reported_for_the_radius_classes_that_exist():
     assert result == {"recall_radius_0_0.5mm": 0.5, "recall_radius_1_2mm": 1.0, "recall_radius_over_2mm": 1.0}
 
 
+def test_dense_centerline_weights_by_length_and_interpolates_the_radius():
+    nodes = np.array([[0.0, 0, 0], [6, 0, 0], [6, 3, 0]])
+    points, radius = topology.dense_centerline(nodes, np.array([2.0, 1.0, 1.0]), np.array([-1, 0, 1]))
+    assert len(points) == 30
+    assert np.linalg.norm(np.diff(points, axis=0), axis=1).max() < 0.31
+    np.testing.assert_allclose(radius[:20], 2 - points[:20, 0] / 6)
+    assert topology.dense_centerline(nodes, np.ones(3), None)[0] is not points
+
+
 def test_harmonic_mean_of_nothing_is_zero():
     assert topology.harmonic_mean(0, 0) == 0
     assert topology.harmonic_mean(0.5, 1.0) == pytest.approx(2 / 3)
