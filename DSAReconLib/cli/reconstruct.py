@@ -45,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     views = parser.add_argument_group("views")
     views.add_argument("--views", type=int, metavar="N", help="number of frames to use (all)")
-    views.add_argument(
-        "--view-indices", metavar="LIST", help="numbers or ranges of the frames to use, e.g. 0,4,8 or 0:133:4"
-    )
+    views.add_argument("--view-indices", metavar="LIST", help="the frames to use, e.g. 0,4,8 or 0:133:4")
     views.add_argument("--selection", choices=SELECTIONS, help="how N frames are chosen (uniform)")
     method = parser.add_argument_group("method")
     method.add_argument("--method", choices=tuple(METHODS), help=f"reconstruction method ({DEFAULT_METHOD})")

@@ -31,13 +31,22 @@ class WorkerClient:
         Interpreter that has DSAReconLib; default this one.
     on_path
         Folders that the child shall find modules in, before its own.
+    module
+        The worker.
 
     Notes
     -----
     Use it as a context manager: leaving the block ends the child.
     """
 
-    def __init__(self, job: ReconstructionJob, *, python: str = sys.executable, on_path: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        job: ReconstructionJob,
+        *,
+        python: str = sys.executable,
+        on_path: tuple[str, ...] = (),
+        module: str = "DSAReconLib.jobs.worker",
+    ) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False, encoding="utf-8") as file:
             file.write(job.to_json())
         self._config = Path(file.name)
@@ -45,7 +54,7 @@ class WorkerClient:
         paths = [*on_path, environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         self._process = subprocess.Popen(
-            [python, "-u", "-m", "DSAReconLib.jobs.worker", str(self._config)],
+            [python, "-u", "-m", module, str(self._config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -75,7 +75,6 @@ def run_job(job: ReconstructionJob, progress: Progress | None = None) -> Path:
         except DSAReconError:
             raise
         except Exception as error:
-            logger.debug("crashed", exc_info=True)
             place = job.out_folder.with_name(job.out_folder.name + ".log")
             raise internal_error(error, log.text(), place) from error
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PREVIEW_INTERVAL_S = 3.0
+_LOG_INTERVAL_S = 5.0
 
 
 class Recorder:
@@ -37,6 +38,7 @@ class Recorder:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._last_preview_s = -_PREVIEW_INTERVAL_S
+        self._logged = ("", 0.0)
         self._preview_place: tuple[Path, VolumeGrid] | None = None
         self.warnings: list[tuple[str, str]] = []
         self.timings_s: dict[str, float] = {}
@@ -60,7 +62,10 @@ class Recorder:
         self, stage: str, fraction: float, message: str = "", metrics: Mapping[str, float] | None = None
     ) -> None:
         """Pass a report on."""
-        logger.debug("%s %.3f %s %s", stage, fraction, message, dict(metrics or {}))
+        now = time.monotonic()
+        if stage != self._logged[0] or now - self._logged[1] >= _LOG_INTERVAL_S:
+            self._logged = (stage, now)
+            logger.debug("%s %.0f %% %s %s", stage, 100 * fraction, message, dict(metrics or {}))
         self._progress.report(stage, fraction, message, metrics)
 
     def warn(self, code: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,12 +86,22 @@ def resolve_device(device: str) -> str:
 
 
 def cuda_device_count() -> int:
-    """Number of CUDA devices that PyTorch can use; 0 without PyTorch."""
+    """Number of CUDA devices that PyTorch can use; 0 without PyTorch or without a driver."""
+    if not _has_cuda_driver():  # spares the seconds that importing PyTorch takes
+        return 0
     try:
         import torch
     except ImportError:
         return 0
     return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _windows_peak_mb() -> float | None:

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the job in the file named by the only argument; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     progress = EventProgress(_line_writer(sys.stdout))
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     try:
         job = _read_job(arguments)
         progress.send("started", protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid(), device=job.device)
@@ -74,6 +74,13 @@ def _report(error: DSAReconError, progress: EventProgress) -> int:
         return CANCELLED
     progress.send("failed", code=error.code, message=error.message, hint=error.hint)
     return FAILED
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def _line_writer(stream: TextIO) -> Callable[[Event], None]:
@@ -114,5 +121,13 @@ def _end_in_time(progress: EventProgress, job: ReconstructionJob) -> None:
         os._exit(CANCELLED)
 
 
+def main_and_exit() -> None:
+    """Run and leave without taking libraries and threads apart, which can take longer than a cancel may."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main_and_exit()
