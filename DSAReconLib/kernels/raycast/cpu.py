@@ -24,6 +24,7 @@ def project(
     workspace = workspace or Workspace()
     out = np.empty(setup.range_shape, np.float32) if out is None else out
     with kernel_launch(chunk_size=1):
+        out[:] = 0
         for group in setup.groups:
             padded = workspace.zero_bordered(_padded_shape(group))
             cpu_joseph.pad_volume(volume, group.axis, padded)

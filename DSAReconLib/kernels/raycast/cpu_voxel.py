@@ -1,6 +1,6 @@
 """numba kernel of the voxel-driven backprojection of filtered projections."""
 # numba functions carry no annotations: their types are inferred at the call
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
