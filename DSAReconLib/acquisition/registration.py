@@ -7,21 +7,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Coarse to fine: wide smoothing catches shifts of several pixels, the last one fixes the fraction.
-_SMOOTHING_PX = (6.0, 3.0, 1.5)
+# Coarse to fine: each level smooths by 1.5 of its own pixels, so that the coarse ones catch several pixels.
+_LEVELS = (4, 2, 1)
+_SMOOTHING_PX = 1.5
 _ITERATIONS = 12
 _CONVERGED_PX = 1e-3
 _LARGEST_SHIFT_PX = 12.0
+# Patients move by less than this; directions without any structure stay where they are.
+_PRIOR_PX = 3.0
 _UNCERTAIN_PX = 0.25
 _CERTAIN = 3.0
+_LEAST_PIXELS = 400
 # Residuals beyond this many robust sigmas are vessels: a tenth of the weight.
 _VESSEL_SIGMAS = 6.0
 _HUBER_SIGMAS = 1.5
+_SCALE_SAMPLES = 8192
 
 
 @dataclass(frozen=True)
 class ShiftEstimate:
-    """Displacement (row, column) in pixels by which a mask frame must move onto its fill frame."""
+    """Displacement (row, column) in pixels by which a mask frame must move onto its fill frame.
+
+    ``reliable`` is false if a direction had too little structure; it then counts as 0.
+    """
 
     row_column_px: tuple[float, float]
     error_px: float
@@ -31,112 +39,183 @@ class ShiftEstimate:
 def estimate_shift(
     mask_log: NDArray[np.float32],
     fill_log: NDArray[np.float32],
-    variance: NDArray[np.float32] | None = None,
-    valid: NDArray[np.bool_] | None = None,
+    usable: NDArray[np.bool_] | None = None,
+    mask_variance: NDArray[np.float32] | None = None,
 ) -> ShiftEstimate:
     """Robust Gauss-Newton for the translation and the offset between two log frames (R, C).
 
-    Both frames are smoothed alike and the mask is warped anew in every iteration: noise is
+    Both frames are smoothed alike, and the mask is warped anew in every iteration: noise is
     uncorrelated with its own gradient, so that the fixed point is unbiased although the
-    gradient is noisy. Vessels are outliers of the residual and lose their weight. A shift
-    that does not stand out from its own standard error is returned as 0.
+    gradient is noisy. Vessels are outliers of the residual and lose their weight. A
+    component that does not stand out from its own standard error counts as 0.
 
     Parameters
     ----------
     mask_log, fill_log
         Logarithm of the intensities.
-    variance
-        Noise variance of their difference; ``inf`` leaves pixels out.
-    valid
-        Pixels that measured something.
+    usable
+        Pixels that measured something in both.
+    mask_variance
+        Noise variance of ``mask_log`` (R, C). With it, slopes that are mere noise do not pass for structure.
     """
-    from scipy.ndimage import binary_erosion, gaussian_filter
-
-    usable = np.ones(mask_log.shape, bool) if valid is None else valid.copy()
-    if variance is not None:
-        usable &= np.isfinite(variance)
-    filled = [_filled(image, usable) for image in (mask_log, fill_log)]
-    shift, error = np.zeros(2), np.inf
-    for sigma in _SMOOTHING_PX:
-        if min(mask_log.shape) < 12 * sigma:
+    usable = np.ones(mask_log.shape, bool) if usable is None else usable
+    mask_log, fill_log = (filled(image, usable) for image in (mask_log, fill_log))
+    noise = 0.0 if mask_variance is None else float(np.mean(mask_variance[usable & np.isfinite(mask_variance)]))
+    shift, covariance = np.zeros(2), None
+    for level in _LEVELS:
+        pyramid = _level(mask_log, fill_log, usable, level)
+        if pyramid is None:
             continue
-        margin = int(np.ceil(2 * sigma))
-        inside = binary_erosion(usable, iterations=margin, border_value=0)
-        if inside.sum() < 500:
-            continue
-        smooth = [gaussian_filter(image, sigma, mode="nearest") for image in filled]
-        shift, error = _gauss_newton(smooth[0], smooth[1], inside, shift, sigma)
+        # Mean square slope of white noise smoothed by s pixels: variance / (8 pi s^4); here per pixel of the level.
+        noise_slope = noise / (8 * np.pi * _SMOOTHING_PX**4 * level**2)
+        shift, covariance = _gauss_newton(*pyramid, shift / level, _PRIOR_PX / level, noise_slope)
+        shift, covariance = shift * level, covariance * level**2
         if not np.all(np.abs(shift) < _LARGEST_SHIFT_PX):
             return ShiftEstimate((0.0, 0.0), np.inf, False)
-    if not error < _UNCERTAIN_PX:
-        return ShiftEstimate((0.0, 0.0), float(error), False)
-    if np.hypot(*shift) < _CERTAIN * error:
-        shift = np.zeros(2)
-    return ShiftEstimate((float(shift[0]), float(shift[1])), float(error), True)
+    if covariance is None:
+        return ShiftEstimate((0.0, 0.0), np.inf, False)
+    return _significant(shift, covariance)
 
 
-def _filled(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+def filled(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Image (R, C) with its median in the pixels that are not usable, so that these draw no edges."""
     if usable.all():
         return image
     level = float(np.median(image[usable])) if usable.any() else 0.0
     return np.where(usable, image, np.float32(level))
 
 
+def _level(
+    mask: NDArray[np.float32], fill: NDArray[np.float32], usable: NDArray[np.bool_], level: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None:
+    """Smoothed, decimated mask and fill, and the weight 1 of pixels away from unusable ones and from the border."""
+    from scipy.ndimage import gaussian_filter, minimum_filter
+
+    sigma = _SMOOTHING_PX * level
+    size = 2 * int(np.ceil(2 * sigma)) + 1
+    inside = usable if usable.all() else minimum_filter(usable, size=size)
+    inside = inside[::level, ::level].astype(np.float32)
+    border = int(np.ceil(2 * _SMOOTHING_PX))
+    inside[:border], inside[-border:], inside[:, :border], inside[:, -border:] = 0, 0, 0, 0
+    if inside.sum() < _LEAST_PIXELS:
+        return None
+    smooth = [gaussian_filter(image, sigma, mode="nearest", truncate=3)[::level, ::level] for image in (mask, fill)]
+    return smooth[0], smooth[1], inside
+
+
 def _gauss_newton(
     mask: NDArray[np.float32],
     fill: NDArray[np.float32],
-    inside: NDArray[np.bool_],
+    inside: NDArray[np.float32],
     start: NDArray[np.float64],
-    sigma: float,
-) -> tuple[NDArray[np.float64], float]:
-    """Shift (row, column) and its standard error for frames smoothed by ``sigma`` pixels."""
-    from scipy.ndimage import spline_filter
-
-    coefficients = spline_filter(mask, order=3, mode="mirror", output=np.float32)
-    shift, error = start.copy(), np.inf
+    prior_px: float,
+    noise_slope: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shift (row, column) and its covariance (2, 2), in pixels of this level."""
+    spline = ShiftedSpline(mask, margin=int(np.ceil(_LARGEST_SHIFT_PX)) + 3)
+    shift, covariance = start.copy(), np.full((2, 2), np.inf)
     for _ in range(_ITERATIONS):
-        warped = _warp(coefficients, shift)
-        gradient = np.gradient(warped)
-        # Moving the image content by +d changes a pixel by -gradient * d.
-        design = np.stack([-gradient[0][inside], -gradient[1][inside], np.ones(int(inside.sum()), np.float32)], 1)
-        residual = (fill - warped)[inside]
-        residual = residual - np.median(residual)
-        weight = _robust_weights(residual)
-        normal = (design * weight[:, None]).T @ design.astype(np.float64)
-        step = np.linalg.lstsq(normal, (design * weight[:, None]).T @ residual.astype(np.float64), rcond=1e-10)[0]
-        shift = shift + np.clip(step[:2], -2 * sigma, 2 * sigma)
-        error = _standard_error(normal, residual, weight, sigma)
-        if np.max(np.abs(step[:2])) < _CONVERGED_PX or np.max(np.abs(shift)) > _LARGEST_SHIFT_PX:
+        warped, row_slope, column_slope = spline.at(shift, slopes=True)
+        residual = fill - warped
+        residual -= _median(residual, inside)
+        weight = inside * _robust_weights(residual, inside)
+        # Moving the image content by +d changes a pixel by -slope * d; the third unknown is the offset.
+        design = (-row_slope, -column_slope, np.ones_like(residual))
+        weighted = [weight * column for column in design]
+        normal = np.array([[np.vdot(a, b) for b in design] for a in weighted], float)
+        right = np.array([np.vdot(a, residual) for a in weighted], float)
+        # Smoothing by s pixels leaves about 1 / (4 pi s^2) of the residuals independent.
+        variance = np.vdot(weight * residual, residual) / weight.sum() * 4 * np.pi * _SMOOTHING_PX**2
+        prior = np.diag([variance / prior_px**2] * 2 + [0.0])
+        right[:2] -= prior[0, 0] * shift
+        step = np.linalg.lstsq(normal + prior, right, rcond=1e-12)[0][:2]
+        shift = shift + np.clip(step, -2 * _SMOOTHING_PX, 2 * _SMOOTHING_PX)
+        covariance = variance * _inverse_structure(normal, noise_slope * weight.sum())
+        if np.max(np.abs(step)) < _CONVERGED_PX or np.max(np.abs(shift)) > _LARGEST_SHIFT_PX:
             break
-    return shift, error
+    return shift, covariance
 
 
-def _warp(coefficients: NDArray[np.float32], shift: NDArray[np.float64]) -> NDArray[np.float32]:
-    from scipy.ndimage import shift as moved
+def _inverse_structure(normal: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+    """Inverse (2, 2) of the normal matrix of the shift (offset eliminated) that noise alone would not have.
 
-    return moved(coefficients, shift, order=3, mode="mirror", prefilter=False)
+    The errors are those of the noisy equations: structure^-1 normal structure^-1.
+    """
+    slopes = normal[:2, :2] - np.outer(normal[:2, 2], normal[:2, 2]) / normal[2, 2]
+    values, directions = np.linalg.eigh(slopes)
+    structure = np.maximum(values - noise, 1e-6 * (values.max() + noise) + 1e-30)
+    return (directions * (np.maximum(values, 0) / structure**2)) @ directions.T
 
 
-def _robust_weights(residual: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Huber weights, a tenth of that for vessels (fill darker than mask by 6 sigma)."""
-    scale = 1.4826 * float(np.median(np.abs(residual))) + 1e-12
+def _median(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> np.float32:
+    return np.float32(np.median(_samples(residual, inside)))
+
+
+def _samples(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
+    values = residual[inside > 0]
+    return values[:: max(1, values.size // _SCALE_SAMPLES)]
+
+
+def _robust_weights(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Huber weights, and a tenth of that for vessels."""
+    scale = np.float32(1.4826 * np.median(np.abs(_samples(residual, inside))) + 1e-9)
     normalized = np.abs(residual) / scale
-    weight = 1 / np.maximum(1, normalized / _HUBER_SIGMAS)
-    weight[normalized > _VESSEL_SIGMAS] *= 0.1
+    weight = 1 / np.maximum(1, normalized / np.float32(_HUBER_SIGMAS))
+    weight[normalized > _VESSEL_SIGMAS] *= np.float32(0.1)
     return weight
 
 
-def _standard_error(
-    normal: NDArray[np.float64], residual: NDArray[np.float32], weight: NDArray[np.float32], sigma: float
-) -> float:
-    """Standard error of the shift, px; smoothing by ``sigma`` leaves 1 / (4 pi sigma^2) of the pixels independent."""
-    variance = float(np.average(residual**2, weights=weight)) * 4 * np.pi * sigma**2
-    try:
-        covariance = np.linalg.inv(normal) * variance
-    except np.linalg.LinAlgError:
-        return np.inf
-    diagonal = np.diag(covariance)[:2]
-    return float(np.sqrt(diagonal.sum())) if np.all(diagonal >= 0) else np.inf
+def _significant(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> ShiftEstimate:
+    """The shift along the directions in which it is known and stands out from its error."""
+    variances, directions = np.linalg.eigh(covariance)
+    errors = np.sqrt(np.maximum(variances, 0))
+    along = directions.T @ shift
+    along[(errors > _UNCERTAIN_PX) | (np.abs(along) < _CERTAIN * errors)] = 0
+    kept = directions @ along
+    return ShiftEstimate((float(kept[0]), float(kept[1])), float(errors.max()), bool(errors.max() <= _UNCERTAIN_PX))
+
+
+class ShiftedSpline:
+    """Cubic spline through an image (R, C), evaluated on the whole pixel raster shifted by one vector.
+
+    With one shift for all pixels, the interpolation is a separable sum of four shifted
+    copies per axis.
+    """
+
+    def __init__(self, image: NDArray[np.float32], margin: int) -> None:
+        from scipy.ndimage import spline_filter
+
+        self._shape, self._margin = image.shape, margin
+        coefficients = spline_filter(image, order=3, mode="mirror", output=np.float32)
+        self._coefficients = np.pad(coefficients, margin, mode="reflect")
+
+    def at(self, shift: NDArray[np.float64], *, slopes: bool = False) -> tuple[NDArray[np.float32], ...]:
+        """Image moved by ``shift`` (row, column), and on request its slopes along rows and columns."""
+        values, derivative = (self._along(self._coefficients, 0, shift[0], kind) for kind in (_weights, _slopes))
+        image = self._along(values, 1, shift[1], _weights)
+        if not slopes:
+            return (image,)
+        return image, self._along(derivative, 1, shift[1], _weights), self._along(values, 1, shift[1], _slopes)
+
+    def _along(self, array: NDArray[np.float32], axis: int, shift: float, kind: object) -> NDArray[np.float32]:
+        whole = int(np.floor(-shift))
+        taps = kind(-shift - whole)  # type: ignore[operator]
+        result = None
+        for tap, weight in enumerate(taps):
+            start = self._margin + whole + tap - 1
+            piece = np.float32(weight) * array.take(range(start, start + self._shape[axis]), axis=axis)
+            result = piece if result is None else result + piece
+        return result  # type: ignore[return-value]
+
+
+def _weights(t: float) -> tuple[float, float, float, float]:
+    """Cubic B-spline at a fraction ``t`` of the way between two samples: weights of samples -1 to 2."""
+    return (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
+
+
+def _slopes(t: float) -> tuple[float, float, float, float]:
+    """Derivatives of :func:`_weights`."""
+    return -((1 - t) ** 2) / 2, (3 * t**2 - 4 * t) / 2, (-3 * t**2 + 2 * t + 1) / 2, t**2 / 2
 
 
 def shift_image(
@@ -145,16 +224,22 @@ def shift_image(
     """Image (R, C) moved by a sub-pixel shift (cubic spline), and its noise variance.
 
     Interpolation averages neighboring noise: the variance falls by the sum of the squared
-    interpolation weights. Pixels that come from outside the image get variance ``inf``.
+    interpolation weights. Pixels beside unmeasured ones, and those that come from outside
+    the image, get variance ``inf``.
     """
     if row_column_px == (0.0, 0.0):
         return image, variance
+    from scipy.ndimage import maximum_filter
     from scipy.ndimage import shift as moved
 
-    impulse = np.zeros((33, 33))
+    vector = np.array(row_column_px)
+    margin = int(np.ceil(np.abs(vector).max())) + 3
+    measured = np.isfinite(variance)
+    result = ShiftedSpline(filled(image, measured), margin).at(vector)[0]
+    impulse = np.zeros((33, 33), np.float32)
     impulse[16, 16] = 1
-    kept = float((moved(impulse, row_column_px, order=3, mode="mirror") ** 2).sum())
-    result = moved(image, row_column_px, order=3, mode="mirror").astype(np.float32, copy=False)
-    # Nearest neighbor keeps infinite variances from spreading over the whole image.
-    shifted = moved(variance, np.round(row_column_px), order=0, mode="constant", cval=np.inf) * np.float32(kept)
-    return result, shifted
+    kept = np.float32((ShiftedSpline(impulse, 16).at(vector - np.round(vector))[0] ** 2).sum())
+    # Whole-pixel steps, and the largest of the neighbors: infinite variances must neither spread nor get lost.
+    around = variance if measured.all() else np.where(maximum_filter(~measured, 3), np.float32(np.inf), variance)
+    shifted = moved(around, np.round(vector), order=0, mode="constant", cval=np.inf, prefilter=False)
+    return result, shifted * kept

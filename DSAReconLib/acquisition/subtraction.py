@@ -186,7 +186,9 @@ class _Subtraction:
         fill_log, fill_variance = self.noise[1].log(fill), _smooth_log_variance(self.noise[1], fill)
         valid = self._valid(frame)
         if self.register == "translation":
-            shift = estimate_shift(mask_log, fill_log, mask_variance + fill_variance, valid)
+            measured = np.isfinite(mask_variance + fill_variance)
+            usable = measured if valid is None else measured & valid
+            shift = estimate_shift(mask_log, fill_log, usable, mask_variance)
             self.shifts.append(shift)
             mask_log, mask_variance = shift_image(mask_log, mask_variance, shift.row_column_px)
         difference, variance = mask_log - fill_log, mask_variance + fill_variance

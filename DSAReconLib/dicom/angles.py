@@ -136,13 +136,13 @@ def _expand_vector(
 
 
 def _looks_like_steps(increments_deg: NDArray[np.float64]) -> bool:
-    """Whether the values stay nearly constant, which only a list of steps does (offsets grow)."""
+    """Whether the values stay small and of one sign while their sum is a plausible arc (offsets grow)."""
     if increments_deg.size <= 4:
         return False
     tail = increments_deg[1:]
-    middle = abs(float(np.median(tail)))
-    constant = middle > _LEAST_STEP_DEG and float(np.ptp(tail)) < 0.5 * middle
-    return constant and _LEAST_STEPPED_ARC_DEG < abs(float(tail.sum())) < MAX_ARC_DEG
+    total, middle = float(tail.sum()), float(np.median(tail))
+    one_way = abs(middle) > _LEAST_STEP_DEG and np.mean(np.sign(tail) == np.sign(middle)) > 0.9
+    return bool(one_way) and float(np.ptp(tail)) < MIN_ARC_DEG and _LEAST_STEPPED_ARC_DEG < abs(total) < MAX_ARC_DEG
 
 
 def check_arc(primary_deg: NDArray[np.float64], secondary_deg: NDArray[np.float64]) -> float:
