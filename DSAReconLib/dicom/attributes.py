@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.errors import DicomRunError
+from DSAReconLib.errors import DicomRunError, GeometryError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -116,6 +116,24 @@ def quiet() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         config.settings.reading_validation_mode = mode
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Quiet reading of one file; errors name it, and damage that no check foresaw becomes a refusal."""
+    try:
+        with quiet():
+            yield
+    except (DicomRunError, GeometryError) as error:
+        if path.name in error.message:
+            raise
+        raise type(error)(f"{path.name}: {error.message}", code=error.code, hint=error.hint) from None
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+        raise DicomRunError(
+            f"{path.name} holds attributes that make no sense ({type(error).__name__}: {str(error)[:120]}).",
+            code="dicom.damaged",
+            hint="Copy or export the file again.",
+        ) from error
 
 
 def read_header(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[Attributes, int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.dicom import enhanced
 from DSAReconLib.dicom.angles import check_arc, frame_angles
-from DSAReconLib.dicom.attributes import Attributes, Findings, patient_key, read_header
+from DSAReconLib.dicom.attributes import Attributes, Findings, explaining, patient_key, read_header
 from DSAReconLib.dicom.detector import (
     ImageTurn,
     field_of_view_turn,
@@ -24,7 +24,7 @@ from DSAReconLib.dicom.distances import detector_spacing, source_distances
 from DSAReconLib.dicom.pixels import PixelFormat, check_pixel_bytes, pixel_format
 from DSAReconLib.dicom.roles import RunPart, run_parts
 from DSAReconLib.dicom.times import frame_times
-from DSAReconLib.errors import DicomRunError, DSAReconError
+from DSAReconLib.errors import DicomRunError
 from DSAReconLib.geometry import ConeBeamGeometry
 
 XA = "1.2.840.10008.5.1.4.1.1.12.1"
@@ -60,12 +60,8 @@ def read_run_header(path: Path | str, overrides: Mapping[str, Any] | None = None
         With a message that says why the file is not a rotational run.
     """
     path = Path(path)
-    try:
+    with explaining(path):
         return _read_run_header(path, overrides)
-    except DSAReconError as error:
-        if path.name not in error.message:
-            raise type(error)(f"{path.name}: {error.message}", code=error.code, hint=error.hint) from None
-        raise
 
 
 def _read_run_header(path: Path, overrides: Mapping[str, Any] | None) -> RunHeader:

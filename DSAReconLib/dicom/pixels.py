@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def pixel_format(header: Attributes, name: str) -> PixelFormat:
             code="dicom.pixel_format",
             hint="Export the run again.",
         )
+    if not syntax.is_transfer_syntax:
+        raise DicomRunError(f"{name} names an unknown transfer syntax.", code="dicom.pixel_format")
     if (header.number("SamplesPerPixel") or 1) != 1:
         raise DicomRunError(f"{name} has color frames, not X-ray intensities.", code="dicom.pixel_format")
     allocated = int(values["BitsAllocated"] or 0)
@@ -171,7 +174,7 @@ def stored_frames(path: Path, layout: PixelFormat) -> Iterator[NDArray]:
         try:
             for frame in _pydicom_frames(path):
                 _check_shape(frame, layout, path.name)
-                yield frame
+                yield _stored_bits(frame, layout)
                 done += 1
         except (DicomRunError, MemoryError, GeneratorExit):
             raise
@@ -206,11 +209,11 @@ def _simpleitk_frames(path: Path, layout: PixelFormat, start: int, reason: str) 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
-        with _quiet_stderr():
+        with tempfile.TemporaryDirectory() as folder, _quiet_stderr():
+            reader.SetFileName(str(_without_rescale(path, folder)))
             images = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError:
+    except (RuntimeError, OSError):
         raise DicomRunError(
             f"The pixel data of {path.name} ({layout.syntax.name}) cannot be decoded: damaged or cut off. ({reason})",
             code="dicom.decode",
@@ -223,7 +226,30 @@ def _simpleitk_frames(path: Path, layout: PixelFormat, start: int, reason: str) 
         )
     for frame in images[start : layout.frames]:
         _check_shape(frame, layout, path.name)
-        yield frame
+        yield _stored_bits(frame, layout)
+
+
+def _without_rescale(path: Path, folder: str) -> Path:
+    """The file itself, or a copy without rescale slope and intercept, which ITK would apply."""
+    import pydicom
+
+    with quiet():
+        dataset = pydicom.dcmread(path)
+        if "RescaleSlope" not in dataset and "RescaleIntercept" not in dataset:
+            return path
+        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
+            if keyword in dataset:
+                delattr(dataset, keyword)
+        copy = Path(folder, "pixels.dcm")
+        dataset.save_as(copy)
+    return copy
+
+
+def _stored_bits(frame: NDArray, layout: PixelFormat) -> NDArray:
+    """Frame without the overlay planes that old objects keep in the bits above the stored ones."""
+    if layout.signed or layout.bits_stored == layout.bits_allocated or frame.dtype.kind != "u":
+        return frame
+    return frame & frame.dtype.type((1 << layout.bits_stored) - 1)
 
 
 def _check_shape(frame: NDArray, layout: PixelFormat, name: str) -> None:

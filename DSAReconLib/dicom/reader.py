@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.run import RotationalRun
+from DSAReconLib.dicom.attributes import explaining
 from DSAReconLib.dicom.header import RunHeader, read_run_header
 from DSAReconLib.dicom.intensity import ToIntensity, intensity_transform
 from DSAReconLib.dicom.pixels import stored_frames
@@ -74,11 +75,12 @@ def read_runs(
 
 
 def _read(header: RunHeader, accept_display_values: bool, progress: Progress) -> list[RotationalRun]:
-    transform = intensity_transform(
-        header.attributes, header.layout, header.findings, accept_display_values=accept_display_values
-    )
-    intensity, constant = _read_intensity(header, transform, progress)
-    valid = _valid_pixels(header, constant)
+    with explaining(header.path):
+        transform = intensity_transform(
+            header.attributes, header.layout, header.findings, accept_display_values=accept_display_values
+        )
+        intensity, constant = _read_intensity(header, transform, progress)
+        valid = _valid_pixels(header, constant)
     for code, message in header.findings.as_tuple():
         progress.warn(code, message)
     return [_part_run(header, part, intensity, valid) for part in header.parts]
