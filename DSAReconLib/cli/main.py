@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -93,7 +94,7 @@ def _without_command(arguments: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"dsarecon {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for name in COMMANDS:
-        commands.add_parser(name, help=_command(name).HELP)
+        commands.add_parser(name, help=_command(name).HELP if {"-h", "--help"} & set(arguments) else None)
     try:
         parser.parse_args(arguments)
         parser.print_usage(sys.stderr)
@@ -141,6 +142,9 @@ def _log_file(path: str | None) -> Iterator[None]:
 @contextmanager
 def _signals_cancel(console: Console) -> Iterator[None]:
     """Ctrl-C or SIGTERM cancels (and leaves a checkpoint); a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():  # signals belong to whoever called us
+        yield
+        return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if console.progress.cancelled.is_set():

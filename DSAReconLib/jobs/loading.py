@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.errors import PairingError
 from DSAReconLib.progress import Progress, SilentProgress
 
 
@@ -43,5 +44,21 @@ def load_angiogram(
     from DSAReconLib.dicom.load import load_pair
 
     progress = progress or SilentProgress()
-    mask_run, fill_run = load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
+    try:
+        mask_run, fill_run = load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
+    except PairingError as error:
+        raise _with_refusals(error, [path for path in (mask, fill, *paths) if path is not None]) from error
     return subtract(mask_run, fill_run, register=registration, progress=progress)
+
+
+def _with_refusals(error: PairingError, paths: Sequence[str | Path]) -> PairingError:
+    """Where a run is missing: the same error, with the reason why a file that is there was not taken."""
+    from DSAReconLib.dicom.find import find_runs
+
+    if error.code != "acquisition.missing_run":
+        return error
+    refused = [summary for summary in find_runs(paths) if not summary.is_run]
+    if not refused:
+        return error
+    reasons = "; ".join(f"{summary.path.name}: {summary.refusal}" for summary in refused[:3])
+    return PairingError(f"{error.message} Not usable: {reasons}", code=error.code, hint=error.hint)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.checkpoint import CheckpointStore
-from DSAReconLib.errors import DSAReconError, JobCancelled
+from DSAReconLib.errors import DSAReconError, JobCancelled, ResourceError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.io.atomic import check_writable
 from DSAReconLib.io.result_folder import RECORD, write_result
@@ -94,9 +94,14 @@ def _run(job: ReconstructionJob, recorder: Recorder, log: JobLog) -> Path:
             _write(job, plan, reconstruction, record, recorder, log)
     except JobCancelled as error:
         raise _cancelled(job) from error
-    except BaseException:
-        if not has_state(job.checkpoint_folder):
+    except ResourceError as error:
+        if has_state(job.checkpoint_folder):
+            error.hint = f"{error.hint} Then go on with --resume.".strip()
+        else:
             discard_checkpoint(job.checkpoint_folder)
+        raise
+    except Exception:
+        discard_checkpoint(job.checkpoint_folder)
         raise
     discard_checkpoint(job.checkpoint_folder)
     return job.out_folder

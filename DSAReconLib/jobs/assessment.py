@@ -1,0 +1,127 @@
+"""Judging a finished result: its runs are read again, and it is compared with unseen views and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.errors import ResultError
+from DSAReconLib.evaluation.protocol import Metrics, TruthReference, evaluate_images, evaluate_truth
+from DSAReconLib.evaluation.report import ReportCase, ReportEntry
+from DSAReconLib.io.json_text import write_json
+from DSAReconLib.io.result_folder import ResultFolder
+from DSAReconLib.io.truth import Truth
+from DSAReconLib.progress import Progress, SilentProgress
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+MAX_HELDOUT = 40
+"""At most this many held-out frames are judged, spread evenly over all of them."""
+
+
+def load_case(
+    paths: Sequence[str | Path],
+    record: Mapping[str, Any],
+    *,
+    title: str,
+    truth: Truth | None = None,
+    facts: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> ReportCase:
+    """Read the runs behind a result again.
+
+    Parameters
+    ----------
+    paths
+        Files or folders that hold both runs.
+    record
+        ``run.json`` of the result: says which frames were used and how they were registered.
+    title, truth, facts
+        See :class:`ReportCase`.
+
+    Raises
+    ------
+    ResultError
+        The result was made from other runs.
+    DicomRunError, PairingError, GeometryError
+        The runs cannot be used.
+    """
+    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.dicom.load import load_pair
+
+    progress = progress or SilentProgress()
+    mask_run, fill_run = load_pair(paths, progress=progress)
+    angiogram = subtract(mask_run, fill_run, register=record.get("registration", "translation"), progress=progress)
+    _require_same_runs(angiogram, record)
+    return ReportCase(
+        title=title,
+        angiogram=angiogram,
+        selected=np.asarray(record["selected_views"], np.int64),
+        heldout=spread(np.asarray(record["heldout_views"], np.int64), MAX_HELDOUT),
+        mask_run=mask_run,
+        fill_run=fill_run,
+        truth=truth,
+        facts=dict(facts or {}),
+    )
+
+
+def assess(
+    result: ResultFolder,
+    case: ReportCase,
+    *,
+    reference: TruthReference | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> ReportEntry:
+    """Metrics of a result on the held-out views of a case and, with ``reference``, against the truth."""
+    from DSAReconLib.rendering.views import render_line_integrals
+
+    progress = progress or SilentProgress()
+    progress.report("evaluate", 0.0)
+    title = str(result.record.get("title", result.record.get("method", "result")))
+    entry = ReportEntry(title, result.load_reconstruction(), {}, result.record)
+    metrics: Metrics = {}
+    rendered = None
+    if len(case.heldout):
+        heldout = case.angiogram.select(case.heldout)
+        rendered = np.asarray(
+            render_line_integrals(entry.model, heldout.geometry, heldout.times_s, device=device, progress=progress)
+        )
+        progress.report("evaluate", 0.4)
+        clean = case.clean
+        metrics |= evaluate_images(rendered, heldout, clean=None if clean is None else clean[case.heldout])
+    if reference is not None:
+        metrics |= evaluate_truth(entry.reconstruction, reference, progress=progress)
+    progress.report("evaluate", 1.0)
+    return ReportEntry(title, entry.reconstruction, metrics, result.record, rendered)
+
+
+def write_metrics(folder: Path, entry: ReportEntry) -> Path:
+    """Write ``metrics.json`` into a result folder; ``run.json`` stays as it is."""
+    write_json(folder / METRICS_FILE, {"metrics": entry.metrics})
+    return folder / METRICS_FILE
+
+
+def spread(frames: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most ``count`` of the frames, evenly spread."""
+    if len(frames) <= count:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+def _require_same_runs(angiogram: Angiogram, record: Mapping[str, Any]) -> None:
+    expected = list(record.get("input_sop_instance_uids") or ())
+    frames = len(record["selected_views"]) + len(record["heldout_views"])
+    if (expected and sorted(expected) != sorted(angiogram.source_uids)) or frames != len(angiogram):
+        raise ResultError(
+            f"The result was made from other runs: it knows {frames} frames, the given runs have {len(angiogram)}"
+            f"{'' if frames != len(angiogram) else ' but other identifiers'}.",
+            hint="Give the files or the folder that the result was reconstructed from.",
+            code="result.other_runs",
+        )
