@@ -1,0 +1,1 @@
+"""CUDA kernels: source text, compiled at run time by the NVRTC that torch brings along."""
