@@ -1,0 +1,1 @@
+"""Clinical 4D-DSA: a static constraint volume modulated by the views."""

@@ -1,0 +1,1 @@
+"""Feldkamp-Davis-Kress: static filtered backprojection."""
