@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 4
+# Small blocks fit between fine vessels, large ones tell faint vessels from noise.
+_BLOCKS = (2, 4)
 _LEAST_BLOCKS = 16
 _ITERATIONS = 30
 # Residual structure (misregistered bone) spans several blocks: so many count as one in the standard error.
@@ -22,8 +23,9 @@ def frame_gain(
 ) -> tuple[float, float]:
     """Offset of a log difference beside the vessels, and its standard error.
 
-    The mode of 4 x 4 block means: contrast only adds to the log difference, so that the
-    vessels form a tail on one side, which a redescending M-estimator ignores.
+    The mode of block means: contrast only adds to the log difference, so that the vessels
+    form a tail on one side, which a redescending M-estimator ignores. For the same reason
+    the smaller of the modes of 2 x 2 and 4 x 4 blocks counts.
 
     Parameters
     ----------
@@ -32,7 +34,12 @@ def frame_gain(
     valid
         Pixels (R, C) that measured something.
     """
-    values, sigmas = _block_means(difference, variance, valid)
+    usable = np.isfinite(variance) if valid is None else np.isfinite(variance) & valid
+    return min(_mode(*_block_means(difference, variance, usable, size)) for size in _BLOCKS)
+
+
+def _mode(values: NDArray[np.float64], sigmas: NDArray[np.float64]) -> tuple[float, float]:
+    """Mode of values (N,) with the given noise (N,), and its standard error."""
     if values.size < _LEAST_BLOCKS:
         return 0.0, np.inf
     gain = _half_sample_mode(values)
@@ -55,19 +62,18 @@ def correction(gain: float, error: float) -> float:
 
 
 def _block_means(
-    difference: NDArray[np.float32], variance: NDArray[np.float32], valid: NDArray[np.bool_] | None
+    difference: NDArray[np.float32], variance: NDArray[np.float32], usable: NDArray[np.bool_], size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means of whole blocks (N,) and their standard deviation (N,) by the noise model."""
-    usable = np.isfinite(variance) if valid is None else np.isfinite(variance) & valid
-    rows, columns = (n // _BLOCK for n in difference.shape)
+    rows, columns = (n // size for n in difference.shape)
 
     def blocks(image: NDArray) -> NDArray:
-        whole = image[: rows * _BLOCK, : columns * _BLOCK]
-        return whole.reshape(rows, _BLOCK, columns, _BLOCK).mean((1, 3), dtype=np.float64)
+        whole = image[: rows * size, : columns * size]
+        return whole.reshape(rows, size, columns, size).mean((1, 3), dtype=np.float64)
 
     whole = blocks(usable) == 1
     means = blocks(np.where(usable, difference, 0))[whole]
-    return means, np.sqrt(blocks(np.where(usable, variance, 0))[whole]) / _BLOCK
+    return means, np.sqrt(blocks(np.where(usable, variance, 0))[whole]) / size
 
 
 def _half_sample_mode(values: NDArray[np.float64]) -> float:

@@ -239,7 +239,7 @@ def shift_image(
     impulse = np.zeros((33, 33), np.float32)
     impulse[16, 16] = 1
     kept = np.float32((ShiftedSpline(impulse, 16).at(vector - np.round(vector))[0] ** 2).sum())
-    # Whole-pixel steps, and the largest of the neighbors: infinite variances must neither spread nor get lost.
-    around = variance if measured.all() else np.where(maximum_filter(~measured, 3), np.float32(np.inf), variance)
+    # Three more pixels beside unmeasured ones, where the spline still rings; whole-pixel steps keep "inf" sharp.
+    around = variance if measured.all() else np.where(maximum_filter(~measured, 7), np.float32(np.inf), variance)
     shifted = moved(around, np.round(vector), order=0, mode="constant", cval=np.inf, prefilter=False)
     return result, shifted * kept
