@@ -115,7 +115,7 @@ def views_section(case: ReportCase) -> str:
     return (
         f"<section><h2>Views used</h2><p>{used} of {total} frames were used, "
         f"{100 * used / total:.0f} % of the dose of the fill run, {step:.1f}° apart on average. "
-        f"{len(case.heldout)} frames were held out for the evaluation. Colored: used, "
+        f"{len(case.heldout)} of the {total - used} others serve as held-out views. Colored: used, "
         "from early (dark) to late (bright). "
         f'Left: detector positions, seen facing the patient from above.</p><div class="chart">{chart}</div></section>'
     )

@@ -1,0 +1,131 @@
+"""``dsarecon demo``: simulate a case, reconstruct it with several methods, compare them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from DSAReconLib.methods.registry import METHODS
+
+if TYPE_CHECKING:
+    from DSAReconLib.cli.console import Console
+    from DSAReconLib.evaluation.report import ReportCase, ReportEntry
+    from DSAReconLib.io.truth import Truth
+
+HELP = "simulate a carotid case, reconstruct it with several methods from 30 views, and compare them"
+
+DEMO_METHODS = ("fdk", "dsa4d", "tiavox", "transit")
+"""Methods of the demo, as far as they are registered: the whole takes a few minutes on two cores."""
+
+_MARKER = "demo.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dsarecon demo``."""
+    available = [name for name in DEMO_METHODS if name in METHODS]
+    parser.add_argument("--out", metavar="DIR", default="dsarecon-demo", help="folder to write (dsarecon-demo)")
+    parser.add_argument("--tree", metavar="NAME", default="carotid", help="preset of the simulated case (carotid)")
+    parser.add_argument("--views", type=int, metavar="N", default=30, help="frames to reconstruct from (30)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulated case (0)")
+    parser.add_argument(
+        "--methods", metavar="A,B,...", type=_names, default=available, help=f"methods ({','.join(available)})"
+    )
+    parser.add_argument("--preset", default="balanced", help="preset of every method (balanced)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:i (auto)")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Run the demo and print where its results are."""
+    from DSAReconLib.evaluation.report import build_report
+    from DSAReconLib.evaluation.report.tables import text_table
+    from DSAReconLib.io.atomic import unwritable
+
+    out = Path(args.out).expanduser().absolute()
+    try:
+        _claim(out, args)
+        truth = _simulate(args, out, console)
+        case, entries = _reconstruct_and_judge(args, out, truth, console)
+        report = build_report(out / "report.html", entries, case, device="cpu", progress=console.progress)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    console.out(text_table([entry.name for entry in entries], [entry.values for entry in entries]))
+    console.out(f"\nReport:  {report}\nResults: {', '.join(str(out / name) for name in args.methods)}")
+    console.result = str(out)
+    return 0
+
+
+def _claim(out: Path, args: argparse.Namespace) -> None:
+    """Make the folder; an earlier demo in it is computed anew, anything else is refused."""
+    from DSAReconLib.errors import ResultError
+    from DSAReconLib.io.json_text import write_json
+
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():
+        raise ResultError(
+            f"{out} has content that is not a demo of DSARecon; nothing was written.",
+            hint="Choose a new or empty folder with --out.",
+            code="result.exists",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.html").unlink(missing_ok=True)
+    write_json(out / _MARKER, {"tree": args.tree, "seed": args.seed, "views": args.views, "methods": args.methods})
+
+
+def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Truth:
+    from DSAReconLib.simulation.case import simulate_case
+    from DSAReconLib.simulation.config import preset
+    from DSAReconLib.simulation.writing import write_case
+
+    console.note(f"Simulating the {args.tree} case (seed {args.seed}) ...")
+    simulated = simulate_case(dataclasses.replace(preset(args.tree), seed=args.seed), console.progress)
+    write_case(out / "case", simulated)
+    return simulated.truth
+
+
+def _reconstruct_and_judge(
+    args: argparse.Namespace, out: Path, truth: Truth, console: Console
+) -> tuple[ReportCase, list[ReportEntry]]:
+    from DSAReconLib.evaluation.protocol import prepare_truth
+    from DSAReconLib.io.result_folder import open_result
+    from DSAReconLib.jobs.assessment import assess, load_case, write_metrics
+    from DSAReconLib.jobs.job import ReconstructionJob
+    from DSAReconLib.jobs.pipeline import run_job
+    from DSAReconLib.jobs.resources import resolve_device
+
+    device = resolve_device(args.device)
+    runs = {"mask": str(out / "case" / "mask.dcm"), "fill": str(out / "case" / "fill.dcm")}
+    folders = []
+    for name in args.methods:
+        console.note(f"Reconstructing with {METHODS[name].title} from {args.views} views ...")
+        job = ReconstructionJob(
+            out=str(out / name),
+            **runs,
+            method=name,
+            preset=args.preset,
+            views=args.views,
+            device=device,
+            overwrite=True,
+        )
+        folders.append(run_job(job, console.progress))
+    console.note("Evaluating ...")
+    reference = prepare_truth(truth)
+    results = [open_result(folder) for folder in folders]
+    title = f"{args.tree.capitalize()}, simulated (seed {args.seed})"
+    case = load_case(tuple(runs.values()), results[0].record, title=title, truth=truth, progress=console.progress)
+    entries = []
+    for result in results:
+        entry = assess(result, case, reference=reference, device=device, progress=console.progress)
+        write_metrics(result.folder, entry)
+        # the methods share one process, whose peak says nothing about a single one of them
+        record = {key: value for key, value in entry.record.items() if key != "peak_memory_mb" or len(results) == 1}
+        entries.append(dataclasses.replace(entry, record=record))
+    return case, entries
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"unknown method {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    return names
