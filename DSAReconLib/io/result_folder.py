@@ -38,6 +38,9 @@ FILES = (
     "log.txt",
     "report.html",
 )
+ADDED_LATER = ("metrics.json",)
+"""Files that an evaluation adds; they go when the result is replaced."""
+
 _ATTENUATION_KEYS = {"attenuation unit": "1/mm"}
 _MAX_SEQUENCE_FRAMES = 30
 _DENSE_SAMPLES = 120  # times at which peak and arrival are looked for: finer than the frames of any run
@@ -188,7 +191,7 @@ def open_result(folder: Path) -> ResultFolder:
 def _own_files(folder: Path) -> set[str]:
     """File names of an older result that a new one replaces."""
     maps = read_json(folder / RECORD).get("maps", ()) if (folder / RECORD).is_file() else ()
-    return {*FILES, *(f"{name}.nrrd" for name in maps)}
+    return {*FILES, *ADDED_LATER, *(f"{name}.nrrd" for name in maps)}
 
 
 def _sequence_times(

@@ -6,9 +6,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.errors import PairingError
-from DSAReconLib.progress import Progress, SilentProgress
+from DSAReconLib.progress import Progress
+
+
+def load_runs(
+    paths: Sequence[str | Path] = (),
+    *,
+    fill: str | Path | None = None,
+    mask: str | Path | None = None,
+    header: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> tuple[RotationalRun, RotationalRun]:
+    """Find, pair and read the two runs: (mask run, fill run).
+
+    Parameters
+    ----------
+    paths
+        Files and folders that hold both runs; they are paired automatically.
+    fill, mask
+        The runs by name, instead of ``paths``.
+    header
+        DICOM attributes by keyword that replace missing or wrong ones.
+    progress
+        Watches and may cancel.
+
+    Raises
+    ------
+    DicomRunError, PairingError, GeometryError, ResourceError
+        With a message that names the file or run that cannot be used.
+    """
+    from DSAReconLib.dicom.load import load_pair
+
+    try:
+        return load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
+    except PairingError as error:
+        raise _with_refusals(error, [path for path in (mask, fill, *paths) if path is not None]) from error
 
 
 def load_angiogram(
@@ -20,34 +54,14 @@ def load_angiogram(
     header: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Angiogram:
-    """Read mask and fill run, subtract them: all frames of the fill run that have a mask.
+    """Read and subtract: all frames of the fill run that have a mask.
 
-    Parameters
-    ----------
-    paths
-        Files and folders that hold both runs; they are paired automatically.
-    fill, mask
-        The runs by name, instead of ``paths``.
-    registration
-        2D registration of the frames: ``"translation"`` or ``"none"``.
-    header
-        DICOM attributes by keyword that replace missing or wrong ones.
-    progress
-        Watches and may cancel.
-
-    Raises
-    ------
-    DicomRunError, PairingError, GeometryError, ResourceError
-        With a message that names the file or run that cannot be used.
+    ``registration`` of the frames is ``"translation"`` or ``"none"``; the other parameters
+    and errors are those of :func:`load_runs`.
     """
     from DSAReconLib.acquisition.subtraction import subtract
-    from DSAReconLib.dicom.load import load_pair
 
-    progress = progress or SilentProgress()
-    try:
-        mask_run, fill_run = load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
-    except PairingError as error:
-        raise _with_refusals(error, [path for path in (mask, fill, *paths) if path is not None]) from error
+    mask_run, fill_run = load_runs(paths, fill=fill, mask=mask, header=header, progress=progress)
     return subtract(mask_run, fill_run, register=registration, progress=progress)
 
 

@@ -179,7 +179,7 @@ def test_report_that_fails_is_a_warning(tiny_case, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise ValueError("no picture")
 
-    monkeypatch.setattr(pipeline, "_build_report", fail)
+    monkeypatch.setattr(pipeline, "write_report", fail)
     progress = SilentProgress()
     out = run_job(double_job(tiny_case, tmp_path / "out"), progress)
     assert "report.missing" in dict(progress.warnings)
