@@ -13,6 +13,7 @@ from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.charts import view_charts
 from DSAReconLib.evaluation.report.pictures import gray, png_uri, reduced
 from DSAReconLib.evaluation.report.scene import peak_curve
+from DSAReconLib.geometry import ConeBeamGeometry
 
 _FRAMES_SHOWN = 5
 _SIDE_PX = 256
@@ -66,8 +67,8 @@ def input_section(case: ReportCase) -> str:
     frames = np.linspace(0, len(case.angiogram) - 1, _FRAMES_SHOWN + 2).round().astype(int)[1:-1]
     angles = case.angiogram.geometry.primary_angle_deg[frames]
     heads = "".join(
-        f'<div class="head">{angle_text(angle)}, {case.times_s[frame]:.2f} s</div>'
-        for angle, frame in zip(angles, frames, strict=True)
+        f'<div class="head">{angle_text(case.angiogram.geometry, frame)}, {case.times_s[frame]:.2f} s</div>'
+        for frame in frames
     )
     rows = ""
     for name, hint, run in (
@@ -88,9 +89,11 @@ def input_section(case: ReportCase) -> str:
     )
 
 
-def angle_text(angle_deg: float) -> str:
-    """Positioner angle the way clinicians write it."""
-    return f"{'LAO' if angle_deg >= 0 else 'RAO'} {abs(angle_deg):.0f}°"
+def angle_text(geometry: ConeBeamGeometry, view: int) -> str:
+    """Positioner angles of a view the way clinicians write them, e.g. ``LAO 30° CRA 12°``."""
+    primary, secondary = geometry.primary_angle_deg[view], geometry.secondary_angle_deg[view]
+    text = f"{'LAO' if primary >= 0 else 'RAO'} {abs(primary):.0f}°"
+    return text if abs(secondary) < 0.5 else f"{text} {'CRA' if secondary > 0 else 'CAU'} {abs(secondary):.0f}°"
 
 
 def _raw_pictures(run: RotationalRun, angles_deg: NDArray[np.float64]) -> list[NDArray[np.uint8]]:

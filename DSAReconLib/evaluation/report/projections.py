@@ -67,7 +67,8 @@ class FrontalView:
         inside = cropped(volume, frame.low_mm, frame.high_mm)
         seen = np.flatnonzero(curve_bound(inside) > _FAINTEST * window)
         support = seen if inside.support is None else inside.support[seen]
-        self._volume = DynamicVolume(inside.grid, inside.coefficients[:, seen], inside.basis, support)
+        order = np.argsort(support)
+        self._volume = DynamicVolume(inside.grid, inside.coefficients[:, seen[order]], inside.basis, support[order])
         self._frame = frame
 
     def at(self, time_s: float) -> NDArray[np.float32]:

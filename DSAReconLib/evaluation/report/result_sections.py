@@ -62,7 +62,7 @@ def _film(case: ReportCase, scene: Scene, views: Views) -> str:
     times = ",".join(f"{time:.2f}" for time in scene.cine_times_s)
     count = len(scene.cine_times_s)
     start = int(0.6 * count)
-    columns = _columns(min(len(strips), 5))
+    columns = _columns(min(len(strips), 6))
     return (
         f'<div class="film" data-cine data-times="{times}" style="--frames:{count};--frame:{start}">'
         f'<div class="grid" style="--columns:{columns}">{"".join(strips)}</div><div class="player">'
@@ -107,7 +107,7 @@ def arrival_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Sce
     return (
         "<section><h2>Arrival of the bolus</h2><p>Color: time at which the brightest voxel along each line of sight "
         "reaches half of its maximum. Brightness: maximum over time, per picture. A static volume has one hue.</p>"
-        f'<div class="film"><div class="grid" style="--columns:{_columns(min(len(views), 4))}">{figures}</div>'
+        f'<div class="film"><div class="grid" style="--columns:{_columns(min(len(views), 6))}">{figures}</div>'
         f'<div class="bar">{low:.1f} s<i style="--stops:{arrival_gradient()}"></i>{high:.1f} s</div></div></section>'
     )
 
@@ -151,7 +151,7 @@ def _heldout_block(
     measured, clean = case.angiogram.line_integrals[frame], case.clean
     reference = measured if clean is None else clean[frame]
     high = float(image.frame_peaks(reference[None], noisy=clean is None)[0])
-    angle = angle_text(case.angiogram.geometry.primary_angle_deg[frame])
+    angle = angle_text(case.angiogram.geometry, frame)
     side = f'<div class="side">{angle}<small>{case.times_s[frame]:.2f} s<br>frame {frame}</small></div>'
     top, bottom = [_view("Measured", "one noisy frame", measured, high)], ["<div></div>"]
     if clean is not None:

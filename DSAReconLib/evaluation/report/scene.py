@@ -12,6 +12,7 @@ from DSAReconLib.evaluation import image
 from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.projections import Frontal, FrontalView
 from DSAReconLib.evaluation.volume import curve_bound
+from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.reconstruction import arrival_times
 
 CINE_FRAMES = 24
@@ -97,12 +98,22 @@ class _Vessels:
     def of_result(cls, entry: ReportEntry, case: ReportCase) -> _Vessels:
         volume = entry.reconstruction.volume
         bound = curve_bound(volume)
-        bright = np.flatnonzero(bound > 0.5 * min(entry.reconstruction.surface_threshold, float(bound.max())))
+        level = 0.5 * min(entry.reconstruction.surface_threshold, float(bound.max(initial=0.0)))
+        bright = np.flatnonzero(bound > level)
+        if not len(bright) or level <= 0:
+            return cls._of_nothing(volume.grid, case)
         bright = np.random.default_rng(0).permutation(bright)[:20_000]
         flat = bright if volume.support is None else volume.support[bright]
         arrival = arrival_times(volume.curves(case.times_s, bright), case.times_s)
         peak = bound[bright]
         return cls(volume.grid.points_mm(flat), arrival, peak, float(np.percentile(peak, 99)))
+
+    @classmethod
+    def _of_nothing(cls, grid: VolumeGrid, case: ReportCase) -> _Vessels:
+        """Stand-in for an empty result: its whole grid is shown."""
+        x, y, z = (axis[[0, -1]] for axis in grid.axes_mm())
+        corners = np.stack(np.meshgrid(x, y, z), -1).reshape(-1, 3)
+        return cls(corners, np.linspace(case.times_s[0], case.times_s[-1], len(corners)), np.ones(len(corners)), 1.0)
 
     def typical_points(self) -> NDArray[np.float64]:
         """One point for each quarter of the vessels in order of arrival: thick there, and far from the others."""

@@ -8,6 +8,7 @@ from helpers.evaluation_cases import TIMES_S, tube_reconstruction, tube_truth
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.errors import JobCancelled
 from DSAReconLib.evaluation.report import ReportCase, ReportEntry, build_report
+from DSAReconLib.evaluation.report.input_sections import angle_text
 from DSAReconLib.evaluation.report.projections import Frontal, FrontalView
 from DSAReconLib.evaluation.report.tables import LABELS, best_columns, metric_table, text_table
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
@@ -108,6 +109,23 @@ def test_one_result_without_truth_and_heldout_views_gives_a_report_too(case, tmp
     assert "No frame with contrast was held out" in text
     assert "Vessel tree</h3>" not in text
     assert 'class="best"' not in text
+
+
+def test_an_empty_result_gives_a_report_too(case, tmp_path):
+    only = entry(case, "Empty", 0.0)
+    volume = only.reconstruction.volume
+    nothing = DynamicVolume(volume.grid, np.zeros((1, 0), np.float32), TemporalBasis.constant(), np.empty(0, np.int64))
+    empty = dataclasses.replace(only, reconstruction=dataclasses.replace(only.reconstruction, volume=nothing))
+    for truth in (case.truth, None):
+        text = build_report(tmp_path / "r.html", [empty], dataclasses.replace(case, truth=truth)).read_text("utf-8")
+        assert "Time-attenuation curves" in text
+
+
+def test_secondary_angles_are_named():
+    geometry = ConeBeamGeometry.from_angles(
+        [-30, 10], [0, 12], sod_mm=750, sdd_mm=1200, detector_shape=(4, 4), detector_spacing_mm=(1, 1)
+    )
+    assert [angle_text(geometry, view) for view in (0, 1)] == ["RAO 30°", "LAO 10° CRA 12°"]
 
 
 def test_a_report_can_be_cancelled(case, tmp_path):
