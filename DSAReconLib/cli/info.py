@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,13 @@ HELP = "show versions, devices and kernels (for a bug report), or the parameters
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dsarecon info``."""
     parser.add_argument("--method", choices=tuple(METHODS), help="list the parameters and presets of a method")
+    parser.add_argument("--test", action="store_true", help="try the kernels of every device (compiles them)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the report."""
-    content = _method_report(args.method) if args.method else _environment_report()
+    content = _method_report(args.method) if args.method else _environment_report(test=args.test)
     if args.json:
         console.out(json.dumps(content, indent=1))
     elif args.method:
@@ -34,44 +34,30 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _environment_report() -> dict[str, Any]:
+def _environment_report(*, test: bool) -> dict[str, Any]:
     from DSAReconLib.jobs.environment import machine, versions
+    from DSAReconLib.kernels.backend import available_backends
 
-    return {
+    report = {
         "versions": versions(),
         "machine": machine(),
-        "devices": _devices(),
-        "kernels": {
-            "cpu (numba)": importlib.util.find_spec("numba") is not None,
-            "autograd (torch)": importlib.util.find_spec("torch") is not None,
-            "cuda (torch with CUDA)": len(_devices()) > 1,
-        },
+        "devices": available_backends(),
         "methods": {entry.name: entry.summary for entry in METHODS.values()},
     }
+    if test:
+        from DSAReconLib.kernels.selftest import self_test_report
 
-
-def _devices() -> list[dict[str, Any]]:
-    from DSAReconLib.jobs.resources import cuda_device_count
-
-    devices: list[dict[str, Any]] = [{"name": "cpu"}]
-    for index in range(cuda_device_count()):
-        import torch
-
-        properties = torch.cuda.get_device_properties(index)
-        memory_gb = round(properties.total_memory / 1e9, 1)
-        devices.append({"name": f"cuda:{index}", "model": properties.name, "memory_gb": memory_gb})
-    return devices
+        usable = [name for name, state in report["devices"].items() if not state.startswith("not usable")]
+        report["kernel test"] = {name: self_test_report(name) for name in usable}
+    return report
 
 
 def _environment_text(content: dict[str, Any]) -> str:
-    lines = [f"{name:<20} {version or 'not installed'}" for name, version in content["versions"].items()]
-    lines += ["", *(f"{name:<20} {value}" for name, value in content["machine"].items()), ""]
-    for device in content["devices"]:
-        details = f"{device['model']}, {device['memory_gb']} GB" if "model" in device else ""
-        lines.append(f"{'device':<20} {device['name']} {details}".rstrip())
-    lines += [f"{name:<20} {'yes' if there else 'no'}" for name, there in content["kernels"].items()]
-    lines += ["", *(f"{'method ' + name:<20} {summary}" for name, summary in content["methods"].items())]
-    return "\n".join(lines)
+    blocks = []
+    for title, entries in content.items():
+        lines = [f"  {name:<20} {'not installed' if value is None else value}" for name, value in entries.items()]
+        blocks.append("\n".join([title, *lines]))
+    return "\n".join(blocks)
 
 
 def _method_report(name: str) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _write_gzip(file: BinaryIO, arrays: Iterable[NDArray[Any]]) -> None:
     compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     for array in arrays:
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        data = memoryview(little).cast("B")
+        data = little.reshape(-1).view(np.uint8).data
         for start in range(0, len(data), _BLOCK_BYTES):
             file.write(compressor.compress(data[start : start + _BLOCK_BYTES]))
     file.write(compressor.flush())
@@ -213,10 +213,9 @@ def _parse_grid(fields: dict[str, str]) -> VolumeGrid:
     matrix = np.array(directions)
     if matrix.shape != (3, 3) or np.any(matrix - np.diag(np.diag(matrix))) or np.any(np.diag(matrix) <= 0):
         raise ValueError(f"space directions {fields['space directions']}")
-    sizes = [int(n) for n in fields["sizes"].split()]
-    return VolumeGrid(
-        (sizes[2], sizes[1], sizes[0]), tuple(np.diag(matrix)), tuple(_parse_vector(fields["space origin"]))
-    )
+    nx, ny, nz = [int(n) for n in fields["sizes"].split()][:3]
+    x, y, z = _parse_vector(fields["space origin"])
+    return VolumeGrid((nz, ny, nx), (matrix[0, 0], matrix[1, 1], matrix[2, 2]), (x, y, z))
 
 
 def _parse_vector(text: str) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from DSAReconLib.errors import ConfigError, DependencyError, ResourceError
+from DSAReconLib.errors import ConfigError, ResourceError
 
 _HINT = "Choose a smaller --size (or a larger --spacing), fewer views, or the preset 'fast'."
 
@@ -67,33 +67,16 @@ def resolve_device(device: str) -> str:
     ConfigError
         No such name.
     DependencyError
-        CUDA was asked for and is not there.
+        A CUDA device was asked for that cannot be used; the message says why.
     """
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:<number>; got {device!r}.")
-    if kind == "cpu":
-        return "cpu"
-    count = cuda_device_count()
-    if count > int(number or 0):
-        return f"cuda:{number or 0}"
-    if kind == "auto":
-        return "cpu"
-    raise DependencyError(
-        f"Device {device!r} was asked for; {count} CUDA devices are available.",
-        hint="Use --device cpu, or install a GPU driver and PyTorch with CUDA (see 'dsarecon info').",
-    )
+    if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
+        return "cpu"  # without the seconds that importing PyTorch takes
+    from DSAReconLib.kernels import backend
 
-
-def cuda_device_count() -> int:
-    """Number of CUDA devices that PyTorch can use; 0 without PyTorch or without a driver."""
-    if not _has_cuda_driver():  # spares the seconds that importing PyTorch takes
-        return 0
     try:
-        import torch
-    except ImportError:
-        return 0
-    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
+        return backend.resolve_device(device)
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error
 
 
 def _has_cuda_driver() -> bool:

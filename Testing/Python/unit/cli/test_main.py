@@ -205,7 +205,7 @@ def test_info_reports_versions_and_devices_as_json(capsys):
     assert main(["info", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["versions"]["dsarecon"] == DSAReconLib.__version__
-    assert content["devices"][0]["name"] == "cpu"
+    assert "numba" in content["devices"]["cpu"]
     assert content["machine"]["cores"] >= 1
 
 
