@@ -46,8 +46,6 @@ def project(
     ------
     ValueError
         Wrong shape, or NaN or infinity in ``volume``.
-    GeometryError
-        A source lies in its detector plane.
 
     References
     ----------
@@ -80,7 +78,7 @@ def backproject(
 
     Raises
     ------
-    ValueError, GeometryError
+    ValueError
         As :func:`project`.
     """
     setup = RaySetup.of(grid, geometry)
@@ -111,7 +109,7 @@ def backproject_fdk(
 
     Raises
     ------
-    ValueError, GeometryError
+    ValueError
         As :func:`project`.
     """
     setup = RaySetup.of(grid, geometry)

@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DSAReconLib.errors import GeometryError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 
 AXES_MAB: tuple[tuple[int, int, int], ...] = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
@@ -113,18 +112,7 @@ class RaySetup:
 
     @classmethod
     def of(cls, grid: VolumeGrid, geometry: ConeBeamGeometry) -> RaySetup:
-        """Set-up for ``geometry`` on ``grid``.
-
-        Raises
-        ------
-        GeometryError
-            A source lies in its detector plane.
-        """
-        if len(geometry) and geometry.sdd_mm.min() < 1e-3:
-            raise GeometryError(
-                f"the source of view {int(geometry.sdd_mm.argmin())} lies in its detector plane",
-                hint="Check Distance Source to Detector (0018,1110).",
-            )
+        """Set-up for ``geometry`` on ``grid``."""
         matrices = geometry.projection_matrices @ grid.index_to_world
         return cls(grid, len(geometry), geometry.detector_shape, _axis_groups(grid, geometry), matrices.reshape(-1, 12))
 
