@@ -14,6 +14,7 @@ MIN_ARC_DEG = 10.0
 _BASE_TELLS_DEG = 5.0
 _REPEATS_BASE_DEG = 0.5
 _ZERO_DEG = 1e-3
+_WRAP_DEG = 270.0
 # Slowest spin per frame and least sweep for which a constant list is believed to hold steps; below lies wobble.
 _LEAST_STEP_DEG = 0.2
 _LEAST_STEPPED_ARC_DEG = 30.0
@@ -56,8 +57,17 @@ def frame_angles(
         form = increment_form(secondary_base or 0.0, secondary_increments)
         form = "offsets" if form == "steps" else form
     secondary = expand_increments(secondary_base or 0.0, secondary_increments, frames, "Secondary", findings, form=form)
-    # The file keeps angles within +-180 degrees, the C-arm does not jump.
-    return np.unwrap(primary, period=360.0), secondary
+    return continuous(primary), secondary
+
+
+def continuous(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same angles (F,) without the jumps of a range of +-180 degrees.
+
+    Smaller jumps are left: the C-arm may have gone back to its start for a second run.
+    """
+    steps = np.diff(angles_deg)
+    turns = np.where(np.abs(steps) > _WRAP_DEG, np.round(steps / 360), 0)
+    return angles_deg - 360 * np.concatenate([[0.0], np.cumsum(turns)])
 
 
 def increment_form(base_deg: float, increments_deg: NDArray[np.float64]) -> str:

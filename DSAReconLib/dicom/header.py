@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.dicom import enhanced
-from DSAReconLib.dicom.angles import check_arc, frame_angles
+from DSAReconLib.dicom.angles import check_arc, continuous, frame_angles
 from DSAReconLib.dicom.attributes import Attributes, Findings, explaining, patient_key, read_header
 from DSAReconLib.dicom.detector import (
     ImageTurn,
@@ -80,7 +80,7 @@ def _read_run_header(path: Path, overrides: Mapping[str, Any] | None) -> RunHead
         check_arc(primary, secondary)
         times = frame_times(header, layout.frames, findings)
         geometry = _classic_geometry(header, shape, primary, secondary, findings)
-    primary, secondary = np.unwrap(geometry.primary_angle_deg, period=360.0), geometry.secondary_angle_deg
+    primary, secondary = continuous(geometry.primary_angle_deg), geometry.secondary_angle_deg
     arc = check_arc(primary, secondary)
     check_pixel_bytes(path, position, layout)
     return RunHeader(
