@@ -1,0 +1,1 @@
+"""Time-aware attenuation voxels."""

@@ -1,0 +1,75 @@
+"""Parameters of TiAVox (standard library only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from DSAReconLib.methods.parameters import parameter
+
+_OURS = "ours: not stated in the paper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """TiAVox, arXiv 2309.02318: a grid of attenuation values at time knots, fitted by gradient descent."""
+
+    knots: int = parameter(13, "Number of time knots, evenly spaced over the run.", source=_OURS, minimum=2, maximum=64)
+    levels: int = parameter(
+        3, "Voxel sizes from coarse to fine, each half the one before.", source="voxel doubling", minimum=1, maximum=5
+    )
+    iterations: int = parameter(
+        40, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
+    )
+    max_voxels: int = parameter(
+        4_000_000, "Coarsen the voxels if the region needs more of them.", source=_OURS, minimum=1000
+    )
+    projector: str = parameter(
+        "footprint",
+        "Line integrals: Joseph's interpolation along rays, or on the CPU bilinear voxel footprints (faster).",
+        source="ours",
+        choices=("footprint", "joseph"),
+    )
+    optimizer: str = parameter(
+        "accelerated",
+        "Minimizer: Adam, or accelerated descent with one step size per voxel.",
+        source="Adam: DVGO family",
+        choices=("accelerated", "adam"),
+    )
+    learning_rate: float = parameter(
+        2e-3, "Adam's first step; it falls to a tenth on each voxel size.", unit="1/mm", source=_OURS, minimum=1e-7
+    )
+    tv_space_mm: float = parameter(
+        0.01, "Weight of the total variation in space.", unit="mm", source="loss (2.2); value ours", minimum=0
+    )
+    tv_time_s: float = parameter(
+        0.01, "Weight of the total variation in time.", unit="s", source="loss (2.2); value ours", minimum=0
+    )
+    sparsity: float = parameter(
+        0.0, "Weight of the integrated attenuation.", source="ours: not in the paper", minimum=0
+    )
+    tv_epsilon: float = parameter(
+        1e-3, "Differences below this are smoothed quadratically.", unit="1/mm", source=_OURS, minimum=1e-6
+    )
+    crop: bool = parameter(True, "Fit only where consecutive views agree on contrast.", source=_OURS)
+    window_s: float = parameter(
+        1.0, "How long consecutive views must agree; not longer than the bolus.", unit="s", source=_OURS, minimum=0
+    )
+    prune: float = parameter(
+        0.05,
+        "After a voxel size, drop what is nowhere near this share of the 99.5th percentile of the peak.",
+        source="ours, after DVGO's free-space mask",
+        minimum=0,
+        maximum=1,
+    )
+    variance_weights: bool = parameter(
+        False, "Weight pixels by the inverse of their noise variance.", source="paper: plain MSE"
+    )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "balanced": {},
+    "quality": {},
+    "paper": {"crop": False, "optimizer": "adam", "prune": 0.0, "levels": 3, "max_voxels": 256**3},
+}
