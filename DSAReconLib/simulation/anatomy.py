@@ -14,7 +14,7 @@ from DSAReconLib.progress import Progress
 from DSAReconLib.simulation.background import TissuePaths, ellipsoid_paths, no_paths
 from DSAReconLib.simulation.centerlines import read_centerlines
 from DSAReconLib.simulation.config import BUILT_IN_TREES, SimulationConfig
-from DSAReconLib.simulation.procedural import aneurysm_tree, avm_tree, carotid_tree, tiny_tree
+from DSAReconLib.simulation.procedural import aneurysm_tree, avm_tree, carotid_tree, tiny_tree, with_cortical_veins
 from DSAReconLib.simulation.skull import skull_phantom
 from DSAReconLib.simulation.trees import VesselTree
 
@@ -80,6 +80,6 @@ def _tree(config: SimulationConfig) -> VesselTree:
     named = {"carotid": carotid_tree, "aneurysm": aneurysm_tree, "avm": avm_tree}
     if config.tree not in named:
         return read_centerlines(Path(config.tree))
-    if config.branch_density is None:
-        return named[config.tree](config.seed)
-    return named[config.tree](config.seed, density=config.branch_density)
+    density = {} if config.branch_density is None else {"density": config.branch_density}
+    tree = named[config.tree](config.seed, **density)
+    return with_cortical_veins(tree, config.seed) if config.flow.model == "blush" else tree

@@ -9,6 +9,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.threads import kernel_launch
 from DSAReconLib.progress import Progress
 from DSAReconLib.simulation.skull import PaintedEllipsoids
 
@@ -44,7 +45,8 @@ def ellipsoid_paths(head: PaintedEllipsoids, geometry: ConeBeamGeometry, *, prog
         progress.report("project head", first / frames)
         views = slice(first, first + block)
         poses = (geometry.source_mm[views], corner[views], u[views], v[views])
-        _trace(*poses, head.center_mm, to_unit, head.plane, head.bone, head.soft, bone[views], soft[views])
+        with kernel_launch(8):
+            _trace(*poses, head.center_mm, to_unit, head.plane, head.bone, head.soft, bone[views], soft[views])
     return TissuePaths(bone, soft)
 
 

@@ -17,7 +17,9 @@ from DSAReconLib.simulation.carm import RunPoses, poses_of_runs
 from DSAReconLib.simulation.config import SimulationConfig
 from DSAReconLib.simulation.detector import IODINE_MM_ML_MG, detect, median_behind_head, transmission
 from DSAReconLib.simulation.projection import project_contrast
+from DSAReconLib.simulation.tissue import with_blush
 from DSAReconLib.simulation.transport import ContrastCurves, contrast_curves
+from DSAReconLib.simulation.trees import VesselTree
 from DSAReconLib.simulation.voxelize import VesselVoxels, grid_around, voxelize_tree
 
 NODE_STEP_MM = 0.8
@@ -57,13 +59,24 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
     curves = contrast_curves(tree, config.flow, config.duration_s, seed=config.seed)
     progress.check_cancelled()
     voxels = voxelize_tree(tree, grid_around(tree, config.voxel_mm))
-    attenuation = _attenuation(voxels, tree_curves=curves, tree=tree, times_s=fill_poses.times_s)
+    volume = DynamicVolume(
+        voxels.grid,
+        _attenuation(voxels, tree=tree, curves=curves, times_s=fill_poses.times_s),
+        TemporalBasis.hats(fill_poses.times_s),
+        voxels.support,
+    )
+    if config.flow.model == "blush":
+        volume = with_blush(volume, tree, curves, config.flow, seed=config.seed)
     clean = project_contrast(
-        voxels.grid.points_mm(voxels.support), config.voxel_mm, attenuation, fill_poses.true, progress=progress
+        volume.grid.points_mm(volume.support),
+        config.voxel_mm,
+        volume.coefficients,
+        fill_poses.true,
+        progress=progress,
     )
     mask_run, fill_run = _expose(config, patient, mask_poses, fill_poses, clean, progress)
     truth = Truth(
-        volume=DynamicVolume(voxels.grid, attenuation, TemporalBasis.hats(fill_poses.times_s), voxels.support),
+        volume=volume,
         occupancy=_scatter(voxels, voxels.occupancy, 0.0),
         arrival_s=_scatter(voxels, voxels.interpolate(tree, curves.arrival_s), np.nan),
         centerline_mm=tree.points_mm,
@@ -80,9 +93,11 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
     return SimulatedCase(config, mask_run, fill_run, mask_poses, fill_poses, truth)
 
 
-def _attenuation(voxels: VesselVoxels, *, tree, tree_curves: ContrastCurves, times_s) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _attenuation(
+    voxels: VesselVoxels, *, tree: VesselTree, curves: ContrastCurves, times_s: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """Contrast attenuation (F, N), 1/mm, of the voxels at the frame times."""
-    at_nodes = tree_curves.at(times_s)
+    at_nodes = curves.at(times_s)
     attenuation = np.empty((len(times_s), len(voxels.support)), np.float32)
     scale = np.float32(IODINE_MM_ML_MG) * voxels.occupancy
     for frame, concentration in enumerate(at_nodes):

@@ -29,6 +29,27 @@ class TreeBuilder:
         self.shrink: list[float] = []
         self.fixed_radius: list[float] = []
 
+    @classmethod
+    def of(cls, tree: VesselTree, rng: np.random.Generator, *, step_mm: float = 1.2) -> TreeBuilder:
+        """Builder that continues a finished tree, whose radii stay."""
+        builder = cls(rng, step_mm=step_mm)
+        builder.points = list(tree.points_mm)
+        builder.parent, builder.kind = tree.parent.tolist(), tree.kind.tolist()
+        builder.weight, builder.shrink = [0.0] * len(tree), [1.0] * len(tree)
+        builder.fixed_radius = tree.radius_mm.tolist()
+        return builder
+
+    def as_given(self) -> VesselTree:
+        """The tree of a builder whose radii were all prescribed."""
+        parent = np.array(self.parent)
+        return VesselTree(
+            np.array(self.points),
+            np.array(self.fixed_radius),
+            parent,
+            number_branches(parent),
+            np.array(self.kind, np.int8),
+        )
+
     def add_path(
         self,
         control_mm: ArrayLike,

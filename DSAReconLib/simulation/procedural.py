@@ -91,6 +91,28 @@ def avm_tree(seed: int = 0, *, density: float = 0.35) -> VesselTree:
     return pruned(builder.build(root_radius_mm=2.3), 4.0)
 
 
+def with_cortical_veins(tree: VesselTree, seed: int = 0) -> VesselTree:
+    """The tree with cortical veins that take up the blood of some arteries and drain to the sagittal sinus."""
+    rng = np.random.default_rng([seed, 11])
+    builder = TreeBuilder.of(tree, rng)
+    tips = np.flatnonzero((tree.num_children == 0) & (tree.points_mm[:, 0] > 20) & (tree.points_mm[:, 2] > 15))
+    sinus = builder.add_path(
+        [(3, -52, 57), (1, -30, 70), (0, 0, 76), (0, 30, 74), (0, 58, 62), (0, 74, 42), (0, 80, 18)],
+        start=builder.nearest(np.flatnonzero(tree.num_children == 0), (4, -60, 50)),
+        wiggle_mm=0.3,
+        radius_mm=(1.0, 3.0),
+        kind=VesselKind.VEIN,
+    )
+    for y in (-44, -26, -6, 14, 34, 52):
+        start = builder.nearest(tips, on_cortex(y, 34))
+        top = builder.points[builder.nearest(sinus, (0, y + 8, 74))]
+        _, y0, z0 = builder.points[start]
+        share = np.array([0.3, 0.6, 0.85])
+        course = [on_cortex(y0 + s * (top[1] - y0), min(z0 + s * (top[2] - z0), 72.5), depth=-0.03) for s in share]
+        builder.add_path([*course, top], start=start, wiggle_mm=1.0, radius_mm=(0.6, 1.4), kind=VesselKind.VEIN)
+    return builder.as_given()
+
+
 def tiny_tree(seed: int = 0) -> VesselTree:
     """A few wide branches within 45 mm, for tests: a bent trunk that divides twice."""
     rng = np.random.default_rng(seed)

@@ -12,6 +12,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.threads import kernel_launch
 from DSAReconLib.progress import Progress
 
 SUPERSAMPLING = 2
@@ -49,17 +50,17 @@ def project_contrast(
         progress.check_cancelled()
         progress.report("project contrast", first / len(geometry))
         views = geometry[first : first + block]
-        _splat(
-            points,
-            spacing_mm,
-            amplitudes[first : first + block],
-            views.projection_matrices,
-            views.source_mm,
-            np.stack([views.detector_u_mm, views.detector_v_mm], 1),
-            views.sdd_mm,
-            SUPERSAMPLING,
-            images[first : first + block],
-        )
+        poses = (views.projection_matrices, views.source_mm, np.stack([views.detector_u_mm, views.detector_v_mm], 1))
+        with kernel_launch(1):
+            _splat(
+                points,
+                spacing_mm,
+                np.ascontiguousarray(amplitudes[first : first + block], np.float32),
+                *poses,
+                views.sdd_mm,
+                SUPERSAMPLING,
+                images[first : first + block],
+            )
     return images
 
 

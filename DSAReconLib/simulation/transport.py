@@ -52,6 +52,8 @@ class Flow:
         Residence times of the exponential mixing in a sac, in the nidus and in veins, s.
     capillary_delay_s
         Passage from the end of the arteries to the veins of normal tissue, s.
+    vein_dilution
+        Concentration in veins relative to the linear chain (blood without contrast joins).
     """
 
     model: str = "transit"
@@ -71,6 +73,7 @@ class Flow:
     nidus_mixing_s: float = 0.12
     vein_mixing_s: float = 0.25
     capillary_delay_s: float = 1.2
+    vein_dilution: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -101,15 +104,22 @@ class ContrastCurves:
 
 
 def travel_times(tree: VesselTree, flow: Flow) -> NDArray[np.float64]:
-    """Time (P,), s, that blood needs from the root to each node: sum of ds / v(r)."""
+    """Time (P,), s, that blood needs from the root to each node: sum of ds / v(r), plus capillaries."""
     velocity = node_velocity(tree, flow)
     upstream = np.where(tree.parent < 0, np.arange(len(tree)), tree.parent)
     step = tree.segment_length_mm / (0.5 * (velocity + velocity[upstream]))
+    step[behind_capillaries(tree)] += flow.capillary_delay_s
     travel = np.zeros(len(tree))
     for node, parent in enumerate(tree.parent):
         if parent >= 0:
             travel[node] = travel[parent] + step[node]
     return travel
+
+
+def behind_capillaries(tree: VesselTree) -> NDArray[np.bool_]:
+    """Nodes (P,) where a vein takes over from an artery of normal tissue."""
+    upstream = np.where(tree.parent < 0, np.arange(len(tree)), tree.parent)
+    return (tree.kind == VesselKind.VEIN) & (tree.kind[upstream] == VesselKind.ARTERY)
 
 
 def node_velocity(tree: VesselTree, flow: Flow) -> NDArray[np.float64]:
@@ -126,6 +136,7 @@ def contrast_curves(tree: VesselTree, flow: Flow, duration_s: float, *, seed: in
     times = np.arange(0.0, duration_s + 2 * TIME_STEP_S, TIME_STEP_S)
     curves = FLOW_MODELS[flow.model](tree, flow, times, np.random.default_rng(seed))
     curves = np.maximum(curves, 0.0).astype(np.float32)
+    curves[tree.kind == VesselKind.VEIN] *= flow.vein_dilution
     return ContrastCurves(times, curves, arrival_times(curves, times))
 
 
@@ -138,7 +149,7 @@ def injection(flow: Flow, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return flow.concentration_mg_ml * box * beat
 
 
-def _mixing_s(tree: VesselTree, flow: Flow) -> NDArray[np.float64]:
+def mixing_times(tree: VesselTree, flow: Flow) -> NDArray[np.float64]:
     """Residence time of the exponential mixing per node (P,), s (0 in arteries)."""
     by_kind = np.zeros(len(VesselKind))
     by_kind[VesselKind.ANEURYSM] = flow.aneurysm_mixing_s
@@ -157,7 +168,7 @@ def _chain(
     travel = travel_times(tree, flow)
     kernel_mean = flow.dispersion_mean_s + flow.dispersion_per_arrival * travel
     scale = kernel_mean / (flow.dispersion_alpha + 1)
-    mixing = _mixing_s(tree, flow)
+    mixing = mixing_times(tree, flow)
     curves = np.empty((len(tree), len(times_s)), np.float32)
     for start in range(0, len(tree), 512):
         block = slice(start, start + 512)
@@ -213,9 +224,9 @@ def _advection_diffusion(
     tree: VesselTree, flow: Flow, times_s: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Transport equation solved on the tree: dispersion by diffusion instead of a kernel."""
-    return advected_concentration(
-        tree, node_velocity(tree, flow), _mixing_s(tree, flow), injection(flow, times_s), TIME_STEP_S
-    )
+    mixing = mixing_times(tree, flow)
+    mixing[behind_capillaries(tree)] += flow.capillary_delay_s
+    return advected_concentration(tree, node_velocity(tree, flow), mixing, injection(flow, times_s), TIME_STEP_S)
 
 
 def _trapping(
