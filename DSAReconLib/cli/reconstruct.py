@@ -24,7 +24,7 @@ EPILOG = (
 
 _PLAIN_OPTIONS = (
     *("fill", "mask", "registration", "views", "view_indices", "selection", "method", "preset", "size"),
-    *("spacing_mm", "seed", "device", "out", "output_times", "overwrite", "resume"),
+    *("spacing_mm", "seed", "device", "out", "output_times", "report", "overwrite", "resume"),
 )
 
 
@@ -67,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--out", metavar="DIR", help="result folder to write")
     output.add_argument("--times", dest="output_times", type=int, metavar="N", help="volumes over time (at most 30)")
     output.add_argument("--overwrite", action="store_true", default=None, help="replace an older result in DIR")
+    output.add_argument(
+        "--no-report", dest="report", action="store_false", default=None, help="leave report.html out (saves seconds)"
+    )
     output.add_argument("--resume", action="store_true", default=None, help="go on where a killed run stopped")
     parser.add_argument("--config", metavar="FILE", help="a job, or the run.json of a result to repeat; options win")
 

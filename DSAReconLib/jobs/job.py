@@ -49,6 +49,8 @@ class ReconstructionJob:
         DICOM attributes by keyword that replace missing or wrong ones in both runs.
     registration
         2D registration of mask and fill frames: ``"translation"`` or ``"none"``.
+    report
+        Make ``report.html``.
     resume
         Go on from the checkpoint beside ``out`` if there is one.
     overwrite
@@ -72,6 +74,7 @@ class ReconstructionJob:
     output_times: int | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
     registration: str = "translation"
+    report: bool = True
     resume: bool = False
     overwrite: bool = False
 

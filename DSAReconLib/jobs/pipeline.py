@@ -174,8 +174,9 @@ def _finish(
     with recorder.stage("check"):
         metrics = view_metrics(plan, reconstruction, recorder)
     report = job.checkpoint_folder / "report.html"
-    with recorder.stage("report"):
-        _try_report(report, job, plan, reconstruction, run_record(job, plan, recorder, metrics), recorder)
+    if job.report:
+        with recorder.stage("report"):
+            _try_report(report, job, plan, reconstruction, run_record(job, plan, recorder, metrics), recorder)
 
     def add_report(folder: Path) -> None:
         if report.is_file():

@@ -52,7 +52,8 @@ class Recorder:
         yield
         self.timings_s[name] = time.perf_counter() - start
         logger.info("%s took %.2f s", name, self.timings_s[name])
-        self.report(name, 1.0)
+        if self._logged[0] == name:  # else the work has reported stages of its own
+            self.report(name, 1.0)
 
     def show_previews_in(self, folder: Path, grid: VolumeGrid) -> None:
         """Where previews are written from now on, and the grid that they lie on."""

@@ -76,6 +76,13 @@ def double_job(case, out, **changes):
     """A job that runs the double on the case in a folder."""
     from DSAReconLib.jobs.job import ReconstructionJob
 
-    values = {"paths": (str(case),), "out": str(out), "method": NAME, "size": 16, "registration": "none"}
+    values = {
+        "paths": (str(case),),
+        "out": str(out),
+        "method": NAME,
+        "size": 16,
+        "registration": "none",
+        "report": False,
+    }
     overrides = {name: changes.pop(name) for name in [f.name for f in dataclasses.fields(Config)] if name in changes}
     return ReconstructionJob(**{**values, **changes}, overrides=overrides)

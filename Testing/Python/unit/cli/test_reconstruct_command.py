@@ -22,7 +22,7 @@ from DSAReconLib.errors import ConfigError
 from DSAReconLib.io.result_folder import open_result
 from DSAReconLib.methods.registry import METHODS
 
-DOUBLE = ["--method", "double", "--size", "16", "--registration", "none"]
+DOUBLE = ["--method", "double", "--size", "16", "--registration", "none", "--no-report"]
 
 
 @pytest.fixture(autouse=True)
