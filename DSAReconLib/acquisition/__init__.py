@@ -1,6 +1,7 @@
 """From two rotational runs to contrast line integrals."""
 
 from DSAReconLib.acquisition.angiogram import Angiogram
+from DSAReconLib.acquisition.corrections import corrected_run
 from DSAReconLib.acquisition.pairing import RunPair, check_pair, choose_pair, order_by_contrast, pair_runs
 from DSAReconLib.acquisition.run import RotationalRun
 from DSAReconLib.acquisition.selection import parse_view_indices, select_views
@@ -14,6 +15,7 @@ __all__ = [
     "RunSummary",
     "check_pair",
     "choose_pair",
+    "corrected_run",
     "order_by_contrast",
     "pair_runs",
     "parse_view_indices",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 # Small blocks fit between fine vessels, large ones tell faint vessels from noise.
 _BLOCKS = (2, 4)
-_LEAST_BLOCKS = 16
+_LEAST_BLOCKS, _MOST_BLOCKS = 16, 20_000
 _ITERATIONS = 30
 # Residual structure (misregistered bone) spans several blocks: so many count as one in the standard error.
 _BLOCKS_ALIKE = 8
@@ -73,7 +73,9 @@ def _block_means(
 
     whole = blocks(usable) == 1
     means = blocks(np.where(usable, difference, 0))[whole]
-    return means, np.sqrt(blocks(np.where(usable, variance, 0))[whole]) / size
+    sigmas = np.sqrt(blocks(np.where(usable, variance, 0))[whole]) / size
+    thinned = slice(None, None, 1 + means.size // _MOST_BLOCKS)
+    return means[thinned], sigmas[thinned]
 
 
 def _half_sample_mode(values: NDArray[np.float64]) -> float:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 _QUANTILE, _QUANTILE_OF_NORMAL = 0.25, 0.31864
 _BINS = 24
 _LEAST_PIXELS_PER_BIN = 200
+# Per frame: more pixels would not make the estimate better than its model.
+_MOST_PIXELS = 60_000
 _LEAST_VARIANCE = 1e-8
 _WIDE_RANGE = 4.0
 _CLEARLY_BETTER = 0.7
@@ -92,8 +94,11 @@ def _noise_samples(
     rows = difference[:-2] - 2 * difference[1:-1] + difference[2:]
     residual = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6  # unit gain for white noise
     # Single pixels would correlate the level with the noise that is measured at that level.
-    mask, fill = (uniform_filter(image, 5)[1:-1, 1:-1][inner] for image in (mask, fill))
-    return weight / mask + 1 / fill, weight / mask**2 + 1 / fill**2, residual[inner]
+    levels = [uniform_filter(image, 5)[1:-1, 1:-1] for image in (mask, fill)]
+    chosen = np.flatnonzero(inner)
+    chosen = chosen[:: 1 + chosen.size // _MOST_PIXELS]
+    masks, fills, noise = (image.ravel()[chosen].astype(np.float64) for image in (*levels, residual))
+    return weight / masks + 1 / fills, weight / masks**2 + 1 / fills**2, noise
 
 
 def _binned(inverse: NDArray, inverse_squared: NDArray, residual: NDArray) -> tuple[NDArray, NDArray, NDArray]:

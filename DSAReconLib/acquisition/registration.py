@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Coarse to fine: each level smooths by 1.5 of its own pixels, so that the coarse ones catch several pixels.
+# Coarse to fine: blocks of pixels are averaged and smoothed by 1.5 blocks, so that the coarse levels catch
+# several pixels. Detectors with more pixels than needed for the fraction of one start coarser.
 _LEVELS = (4, 2, 1)
+_ENOUGH_PIXELS = 320
 _SMOOTHING_PX = 1.5
 _ITERATIONS = 12
 _CONVERGED_PX = 1e-3
@@ -62,15 +65,17 @@ def estimate_shift(
     mask_log, fill_log = (filled(image, usable) for image in (mask_log, fill_log))
     noise = 0.0 if mask_variance is None else float(np.mean(mask_variance[usable & np.isfinite(mask_variance)]))
     shift, covariance = np.zeros(2), None
-    for level in _LEVELS:
+    finest = max(1, min(mask_log.shape) // _ENOUGH_PIXELS)
+    for level in (finest * factor for factor in _LEVELS):
         pyramid = _level(mask_log, fill_log, usable, level)
         if pyramid is None:
             continue
-        # Mean square slope of white noise smoothed by s pixels: variance / (8 pi s^4); here per pixel of the level.
+        # Mean square slope of white noise smoothed by s pixels: variance / (8 pi s^4); here in blocks.
         noise_slope = noise / (8 * np.pi * _SMOOTHING_PX**4 * level**2)
-        shift, covariance = _gauss_newton(*pyramid, shift / level, _PRIOR_PX / level, noise_slope)
+        prior = _PRIOR_PX * finest / level
+        shift, covariance = _gauss_newton(*pyramid, shift / level, prior, noise_slope)
         shift, covariance = shift * level, covariance * level**2
-        if not np.all(np.abs(shift) < _LARGEST_SHIFT_PX):
+        if not np.all(np.abs(shift) < _LARGEST_SHIFT_PX * finest):
             return ShiftEstimate((0.0, 0.0), np.inf, False)
     if covariance is None:
         return ShiftEstimate((0.0, 0.0), np.inf, False)
@@ -88,19 +93,31 @@ def filled(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.
 def _level(
     mask: NDArray[np.float32], fill: NDArray[np.float32], usable: NDArray[np.bool_], level: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None:
-    """Smoothed, decimated mask and fill, and the weight 1 of pixels away from unusable ones and from the border."""
+    """Smoothed block means of mask and fill, and the weight 1 of blocks away from unusable ones and the border."""
     from scipy.ndimage import gaussian_filter, minimum_filter
 
-    sigma = _SMOOTHING_PX * level
-    size = 2 * int(np.ceil(2 * sigma)) + 1
-    inside = usable if usable.all() else minimum_filter(usable, size=size)
-    inside = inside[::level, ::level].astype(np.float32)
-    border = int(np.ceil(2 * _SMOOTHING_PX))
-    inside[:border], inside[-border:], inside[:, :border], inside[:, -border:] = 0, 0, 0, 0
-    if inside.sum() < _LEAST_PIXELS:
+    reach = int(np.ceil(2 * _SMOOTHING_PX))
+    inside = _block_means(usable, level) == 1
+    if not inside.all():
+        inside = minimum_filter(inside, size=2 * reach + 1)
+    weight = inside.astype(np.float32)
+    weight[:reach], weight[-reach:], weight[:, :reach], weight[:, -reach:] = 0, 0, 0, 0
+    if weight.sum() < _LEAST_PIXELS:
         return None
-    smooth = [gaussian_filter(image, sigma, mode="nearest", truncate=3)[::level, ::level] for image in (mask, fill)]
-    return smooth[0], smooth[1], inside
+    smooth = [
+        gaussian_filter(_block_means(image, level), _SMOOTHING_PX, mode="nearest", truncate=3.0)
+        for image in (mask, fill)
+    ]
+    return smooth[0], smooth[1], weight
+
+
+def _block_means(image: NDArray, level: int) -> NDArray[np.float32]:
+    """Means over whole blocks of ``level`` x ``level`` pixels."""
+    if level == 1:
+        return image.astype(np.float32, copy=False)
+    rows, columns = (n // level for n in image.shape)
+    blocks = image[: rows * level, : columns * level].reshape(rows, level, columns, level)
+    return blocks.mean((1, 3), dtype=np.float32)
 
 
 def _gauss_newton(
@@ -108,10 +125,10 @@ def _gauss_newton(
     fill: NDArray[np.float32],
     inside: NDArray[np.float32],
     start: NDArray[np.float64],
-    prior_px: float,
+    prior: float,
     noise_slope: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shift (row, column) and its covariance (2, 2), in pixels of this level."""
+    """Shift (row, column) and its covariance (2, 2), in blocks of this level."""
     spline = ShiftedSpline(mask, margin=int(np.ceil(_LARGEST_SHIFT_PX)) + 3)
     shift, covariance = start.copy(), np.full((2, 2), np.inf)
     for _ in range(_ITERATIONS):
@@ -126,9 +143,9 @@ def _gauss_newton(
         right = np.array([np.vdot(a, residual) for a in weighted], float)
         # Smoothing by s pixels leaves about 1 / (4 pi s^2) of the residuals independent.
         variance = np.vdot(weight * residual, residual) / weight.sum() * 4 * np.pi * _SMOOTHING_PX**2
-        prior = np.diag([variance / prior_px**2] * 2 + [0.0])
-        right[:2] -= prior[0, 0] * shift
-        step = np.linalg.lstsq(normal + prior, right, rcond=1e-12)[0][:2]
+        pull = np.diag([variance / prior**2] * 2 + [0.0])
+        right[:2] -= pull[0, 0] * shift
+        step = np.linalg.lstsq(normal + pull, right, rcond=1e-12)[0][:2]
         shift = shift + np.clip(step, -2 * _SMOOTHING_PX, 2 * _SMOOTHING_PX)
         covariance = variance * _inverse_structure(normal, noise_slope * weight.sum())
         if np.max(np.abs(step)) < _CONVERGED_PX or np.max(np.abs(shift)) > _LARGEST_SHIFT_PX:
@@ -160,7 +177,7 @@ def _robust_weights(residual: NDArray[np.float32], inside: NDArray[np.float32]) 
     """Huber weights, and a tenth of that for vessels."""
     scale = np.float32(1.4826 * np.median(np.abs(_samples(residual, inside))) + 1e-9)
     normalized = np.abs(residual) / scale
-    weight = 1 / np.maximum(1, normalized / np.float32(_HUBER_SIGMAS))
+    weight = (1 / np.maximum(1, normalized / np.float32(_HUBER_SIGMAS))).astype(np.float32, copy=False)
     weight[normalized > _VESSEL_SIGMAS] *= np.float32(0.1)
     return weight
 
@@ -197,15 +214,16 @@ class ShiftedSpline:
             return (image,)
         return image, self._along(derivative, 1, shift[1], _weights), self._along(values, 1, shift[1], _slopes)
 
-    def _along(self, array: NDArray[np.float32], axis: int, shift: float, kind: object) -> NDArray[np.float32]:
+    def _along(
+        self, array: NDArray[np.float32], axis: int, shift: float, kind: Callable[[float], tuple[float, ...]]
+    ) -> NDArray[np.float32]:
         whole = int(np.floor(-shift))
-        taps = kind(-shift - whole)  # type: ignore[operator]
-        result = None
-        for tap, weight in enumerate(taps):
-            start = self._margin + whole + tap - 1
-            piece = np.float32(weight) * array.take(range(start, start + self._shape[axis]), axis=axis)
-            result = piece if result is None else result + piece
-        return result  # type: ignore[return-value]
+        first = self._margin + whole - 1
+        pieces = [
+            np.float32(weight) * array[(slice(None),) * axis + (slice(start, start + self._shape[axis]),)]
+            for start, weight in enumerate(kind(-shift - whole), start=first)
+        ]
+        return np.asarray(sum(pieces[1:], pieces[0]), np.float32)
 
 
 def _weights(t: float) -> tuple[float, float, float, float]:

@@ -135,8 +135,13 @@ _SIDES = {"supine": "S", "prone": "P", "right": "DR", "left": "DL"}
 def rotated_to_patient(geometry: ConeBeamGeometry, position: str) -> ConeBeamGeometry:
     """Geometry in patient LPS from one in the isocenter system of an unrotated table."""
     turn = PATIENT_FROM_TABLE[position].T
-    vectors = (geometry.source_mm, geometry.detector_center_mm, geometry.detector_u_mm, geometry.detector_v_mm)
-    return ConeBeamGeometry(*(vector @ turn for vector in vectors), geometry.detector_shape)
+    return ConeBeamGeometry(
+        geometry.source_mm @ turn,
+        geometry.detector_center_mm @ turn,
+        geometry.detector_u_mm @ turn,
+        geometry.detector_v_mm @ turn,
+        geometry.detector_shape,
+    )
 
 
 def beams_agree(first: ConeBeamGeometry, second: ConeBeamGeometry) -> bool:

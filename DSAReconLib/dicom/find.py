@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from DSAReconLib.acquisition.summary import RunSummary, acquisition_order, pose_facts
 from DSAReconLib.dicom.header import RunHeader, read_run_header
@@ -16,19 +17,25 @@ from DSAReconLib.progress import Progress, SilentProgress
 _SILENT_CODES = {"dicom.not_dicom", "dicom.index", "dicom.empty"}
 
 
-def find_runs(paths: Iterable[Path | str], *, progress: Progress | None = None) -> list[RunSummary]:
+def find_runs(
+    paths: Iterable[Path | str],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> list[RunSummary]:
     """Rotational runs, and the reasons why other files are none.
 
     Folders are searched recursively; files there that are not DICOM are left out, while a
     file that is named directly always gets a summary. A copy of an object that was seen
-    already (same SOP Instance UID) is left out. No pixels are read.
+    already (same SOP Instance UID) is left out. No pixels are read. ``overrides`` as in
+    :func:`~DSAReconLib.dicom.reader.read_run`.
     """
     progress = progress or SilentProgress()
     found: list[RunSummary] = []
     seen: set[str] = set()
     for path, named in _files(paths):
         progress.check_cancelled()
-        for summary in summarize_file(path):
+        for summary in summarize_file(path, overrides):
             key = f"{summary.sop_instance_uid}#{summary.part}"
             if summary.sop_instance_uid and key in seen:
                 continue
@@ -38,11 +45,11 @@ def find_runs(paths: Iterable[Path | str], *, progress: Progress | None = None) 
     return found
 
 
-def summarize_file(path: Path | str) -> list[RunSummary]:
+def summarize_file(path: Path | str, overrides: Mapping[str, Any] | None = None) -> list[RunSummary]:
     """Summaries of the runs in one file: one, two if it holds mask and fill, or one refusal."""
     path = Path(path)
     try:
-        header = read_run_header(path)
+        header = read_run_header(path, overrides)
     except DSAReconError as error:
         return [RunSummary(path=path, refusal_code=error.code, refusal=error.message, hint=error.hint)]
     return [_summary(header, index) for index in range(len(header.parts))]

@@ -109,9 +109,8 @@ def _relationship_lut(header: Attributes) -> Attributes | None:
 
 
 def _linear(header: Attributes, layout: PixelFormat, findings: Findings) -> ToIntensity:
-    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    slope = np.float32(slope if slope else 1.0)
-    intercept = np.float32(intercept or 0.0)
+    slope = np.float32(header.number("RescaleSlope") or 1.0)
+    intercept = np.float32(header.number("RescaleIntercept") or 0.0)
     sign = header.number("PixelIntensityRelationshipSign")
     monochrome1 = header.text("PhotometricInterpretation").upper() == "MONOCHROME1"
     if sign is None and monochrome1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from DSAReconLib.acquisition.corrections import corrected_run
 from DSAReconLib.acquisition.pairing import check_pair, choose_pair, order_by_contrast, pair_runs
 from DSAReconLib.acquisition.run import RotationalRun
 from DSAReconLib.acquisition.summary import RunSummary
@@ -21,6 +22,7 @@ def load_pair(
     mask: Path | str | None = None,
     fill: Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    corrections: Path | str | None = None,
     progress: Progress | None = None,
 ) -> tuple[RotationalRun, RotationalRun]:
     """(mask run, fill run) read from disk.
@@ -33,6 +35,9 @@ def load_pair(
         Files that name a run explicitly. One of them may be missing if ``paths`` hold it.
     overrides
         Attributes by keyword that replace missing or wrong ones in both runs.
+    corrections
+        Table of measured deviations from the nominal poses, for both runs
+        (:func:`~DSAReconLib.acquisition.corrections.corrected_run`).
     progress
         Watches and may cancel.
 
@@ -43,9 +48,23 @@ def load_pair(
     """
     progress = progress or SilentProgress()
     if mask is not None and fill is not None:
-        return _named_pair(Path(mask), Path(fill), overrides, progress)
+        runs = _named_pair(Path(mask), Path(fill), overrides, progress)
+    else:
+        runs = _found_pair(paths, mask, fill, overrides, progress)
+    if corrections is None:
+        return runs
+    return corrected_run(runs[0], corrections), corrected_run(runs[1], corrections)
+
+
+def _found_pair(
+    paths: Sequence[Path | str],
+    mask: Path | str | None,
+    fill: Path | str | None,
+    overrides: Mapping[str, Any] | None,
+    progress: Progress,
+) -> tuple[RotationalRun, RotationalRun]:
     named = [Path(path) for path in (mask, fill) if path is not None]
-    summaries = find_runs([*named, *paths], progress=progress)
+    summaries = find_runs([*named, *paths], overrides=overrides, progress=progress)
     runs = [_with_role(run, mask, fill) for run in summaries if run.is_run]
     if not runs:
         raise _nothing_found(summaries)

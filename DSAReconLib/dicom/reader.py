@@ -148,5 +148,8 @@ def _part_run(
         valid=valid,
         warnings=header.findings.as_tuple(),
         attributes={**header.facts, "role": part.role},
-        **header.identity,
+        sop_instance_uid=header.identity["sop_instance_uid"],
+        series_instance_uid=header.identity["series_instance_uid"],
+        study_instance_uid=header.identity["study_instance_uid"],
+        patient_key=header.identity["patient_key"],
     )

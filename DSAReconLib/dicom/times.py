@@ -30,12 +30,11 @@ def frame_times(header: Attributes, frames: int, findings: Findings) -> NDArray[
     step_ms = header.number("FrameTime")
     pointer = header.numbers("FrameIncrementPointer")
     prefers_step = _FRAME_TIME in pointer and _FRAME_TIME_VECTOR not in pointer
-    if vector.size > 1 and not (prefers_step and _positive(step_ms)):
+    if vector.size > 1 and not (prefers_step and step_ms and step_ms > 0):
         times = times_from_vector(vector, frames, findings)
-    elif _positive(step_ms):
-        times = np.arange(frames) * (step_ms * _MILLISECONDS)
     else:
-        times = np.arange(frames) * _step_from_rates(header, frames, findings)
+        step = step_ms * _MILLISECONDS if step_ms and step_ms > 0 else _step_from_rates(header, frames, findings)
+        times = np.arange(frames, dtype=np.float64) * step
     if times[-1] > _LONGEST_RUN_S:
         findings.add("dicom.times_long", f"The run lasts {times[-1]:.0f} s, which is unusual; check the frame times.")
     return times
@@ -84,7 +83,7 @@ def _step_from_rates(header: Attributes, frames: int, findings: Findings) -> flo
         ("Effective Duration (0018,0072)", header.number("EffectiveDuration"), lambda total: total / (frames - 1)),
     )
     for name, value, step in candidates:
-        if _positive(value):
+        if value is not None and value > 0:
             findings.add(
                 "dicom.times_fallback", f"Frame Time and Frame Time Vector are missing; times come from {name}."
             )
@@ -95,7 +94,3 @@ def _step_from_rates(header: Attributes, frames: int, findings: Findings) -> flo
         code="dicom.times_missing",
         hint="Export the run with its cine attributes; the recommended display rate is not the acquisition rate.",
     )
-
-
-def _positive(value: float | None) -> bool:
-    return value is not None and value > 0
