@@ -7,6 +7,8 @@ Files: ``attenuation.npz`` (contrast attenuation over time, sparse and factorize
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,7 @@ def read_truth(folder: Path) -> Truth:
         return _read(folder, facts)
     except ResultError:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ResultError(
             f"{folder} is not a readable truth folder: {error}",
             hint="Give the folder truth/ that 'dsarecon simulate' wrote.",
@@ -118,12 +120,12 @@ def read_truth(folder: Path) -> Truth:
 
 
 def _read(folder: Path, facts: dict[str, Any]) -> Truth:
-    volume = _unfactorized(np.load(folder / "attenuation.npz"))
-    lines = np.load(folder / "centerlines.npz")
+    volume = _unfactorized(_arrays(folder / "attenuation.npz"))
+    lines = _arrays(folder / "centerlines.npz")
     geometry = read_json(folder / "geometry.json")
     clean = None
     if (folder / "clean.npz").exists():
-        stored = np.load(folder / "clean.npz")
+        stored = _arrays(folder / "clean.npz")
         clean = stored["line_integrals"].astype(np.float32) * np.float32(stored["scale"])
     return Truth(
         volume,
@@ -139,6 +141,11 @@ def _read(folder: Path, facts: dict[str, Any]) -> Truth:
         ConeBeamGeometry.from_dict(geometry["true_poses"]) if geometry["true_poses"] else None,
         lines.get("parent"),
     )
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path) as stored:
+        return dict(stored)
 
 
 def _factorized(volume: DynamicVolume) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def _factorized(volume: DynamicVolume) -> dict[str, Any]:
     }
 
 
-def _unfactorized(stored: Any) -> DynamicVolume:
+def _unfactorized(stored: dict[str, NDArray[Any]]) -> DynamicVolume:
     grid = VolumeGrid(*(tuple(stored[name].tolist()) for name in ("shape_zyx", "spacing_mm", "origin_mm")))
     coefficients = np.maximum(stored["left"] @ stored["right"].astype(np.float32), 0)
     support = np.cumsum(stored["support_step"], dtype=np.int64)

@@ -1,0 +1,89 @@
+import argparse
+import json
+
+import pydicom
+import pytest
+
+from DSAReconLib.cli import simulate
+from DSAReconLib.errors import ConfigError, ResourceError
+from DSAReconLib.io.truth import read_truth
+from DSAReconLib.progress import SilentProgress
+from DSAReconLib.simulation import FLOW_MODELS, PRESETS
+
+
+class FakeConsole:
+    def __init__(self):
+        self.progress, self.lines, self.result = SilentProgress(), [], None
+
+    def out(self, text):
+        self.lines.append(text)
+
+    def note(self, text):
+        pass
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    simulate.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_a_case_folder_holds_both_runs_and_the_truth(tmp_path):
+    out = tmp_path / "case"
+    console = FakeConsole()
+    args = parsed("--out", str(out), "--preset", "tiny", "--views", "8", "--detector", "32", "--secondary", "5")
+    assert simulate.run(args, console) == 0
+    assert console.lines == [str(out)]
+    assert sorted(path.name for path in out.iterdir()) == ["fill.dcm", "mask.dcm", "truth"]
+    mask, fill = (pydicom.dcmread(out / name, stop_before_pixels=True) for name in ("mask.dcm", "fill.dcm"))
+    assert mask.StudyInstanceUID == fill.StudyInstanceUID
+    assert mask.SeriesInstanceUID != fill.SeriesInstanceUID
+    assert (fill.NumberOfFrames, fill.Rows, fill.PositionerSecondaryAngle) == (8, 32, 5)
+    assert read_truth(out / "truth").facts["config"]["seed"] == 0
+
+
+def test_writing_again_replaces_the_case_and_other_files_stay(tmp_path):
+    words = ["--out", str(tmp_path), "--preset", "tiny", "--views", "6", "--detector", "16"]
+    simulate.run(parsed(*words), FakeConsole())
+    (tmp_path / "notes.txt").write_text("mine")
+    simulate.run(parsed(*words, "--seed", "4", "--one-object"), FakeConsole())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "run.dcm", "truth"]
+    assert json.loads((tmp_path / "truth" / "truth.json").read_text())["config"]["seed"] == 4
+
+
+def test_options_change_the_preset():
+    config = simulate.config_of(
+        parsed(
+            *("--out", "x", "--preset", "aneurysm", "--flow", "trapping", "--noise", "5000", "--wobble", "0.5"),
+            *("--misregistration", "0.4", "--arc", "190", "--detector", "512", "--isocenter-offset", "1", "2", "3"),
+            *("--principal-point-offset", "4", "-6", "--beam-hardening", "--head-ct", "none"),
+        )
+    )
+    assert (config.tree, config.flow.model, config.photons, config.arc_deg) == ("aneurysm", "trapping", 5000, 190)
+    assert (config.wobble_mm, config.misregistration_mm, config.background) == (0.5, 0.4, "none")
+    assert config.detector_shape == (512, 512)
+    assert config.detector_spacing_mm * 512 == pytest.approx(256 * 1.1)
+    assert config.isocenter_offset_mm == (1, 2, 3)
+    assert config.principal_point_offset_px == (4, -6)
+    assert config.beam_hardening
+
+
+def test_choices_of_the_command_are_those_of_the_library():
+    parser = argparse.ArgumentParser()
+    simulate.add_arguments(parser)
+    choices = {action.dest: action.choices for action in parser._actions}
+    assert set(choices["flow"]) == set(FLOW_MODELS)
+    assert set(choices["preset"]) == set(PRESETS)
+
+
+def test_a_missing_tree_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.swc"):
+        simulate.run(parsed("--out", str(tmp_path / "case"), "--tree", "nowhere.swc"), FakeConsole())
+    assert not (tmp_path / "case").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    args = parsed("--out", str(tmp_path / "file" / "case"), "--preset", "tiny", "--views", "4", "--detector", "16")
+    with pytest.raises(ResourceError, match="case"):
+        simulate.run(args, FakeConsole())
