@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.angiogram import Angiogram
 from DSAReconLib.acquisition.gain import correction, frame_gain
+from DSAReconLib.acquisition.interpolation import InterpolatedMask, smooth_log_variance
 from DSAReconLib.acquisition.noise import NoiseModel, estimate_noise
 from DSAReconLib.acquisition.pairing import check_pair
 from DSAReconLib.acquisition.registration import ShiftEstimate, estimate_shift, shift_image
@@ -137,10 +138,11 @@ class _Subtraction:
         """Noise models of both runs: as stated by the runs, else estimated together."""
         stated = (self.mask.counts_per_unit, self.fill.counts_per_unit)
         if all(stated):
-            self.noise = tuple(NoiseModel(float(counts)) for counts in stated if counts)
-            return
-        model = estimate_noise(self._noise_pairs(), self._valid(0))
-        self.noise = (model, model)
+            models = [NoiseModel(float(counts)) for counts in stated if counts]
+        else:
+            models = [estimate_noise(self._noise_pairs(), self._valid(int(self.frames[0])))] * 2
+        self.fill_noise = models[1]
+        self.interpolated = InterpolatedMask(self.mask, self.match, models[0])
 
     def _noise_pairs(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], float]]:
         chosen = self.frames[np.linspace(0, len(self.frames) - 1, min(_NOISE_FRAMES, len(self.frames))).astype(int)]
@@ -181,9 +183,9 @@ class _Subtraction:
         return line_integrals, variance
 
     def _subtract_frame(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        mask_log, mask_variance = self._mask_at(frame)
+        mask_log, mask_variance = self.interpolated.at(frame)
         fill = self.fill.intensity[frame]
-        fill_log, fill_variance = self.noise[1].log(fill), _smooth_log_variance(self.noise[1], fill)
+        fill_log, fill_variance = self.fill_noise.log(fill), smooth_log_variance(self.fill_noise, fill)
         valid = self._valid(frame)
         if self.register == "translation":
             measured = np.isfinite(mask_variance + fill_variance)
@@ -199,18 +201,6 @@ class _Subtraction:
             self.gains.append(gain)
             difference -= np.float32(gain) if valid is None else np.where(valid, np.float32(gain), 0)
         return difference, variance
-
-    def _mask_at(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """ln(mask) at the pose of a fill frame, and its variance, both (R, C)."""
-        weight = np.float32(self.match.weight[frame])
-        parts = [
-            (share, self.mask.intensity[index])
-            for share, index in ((1 - weight, self.match.lower[frame]), (weight, self.match.upper[frame]))
-            if share > 0
-        ]
-        log = sum(share * self.noise[0].log(image) for share, image in parts)
-        variance = sum(share**2 * _smooth_log_variance(self.noise[0], image) for share, image in parts)
-        return np.asarray(log, np.float32), np.asarray(variance, np.float32)
 
     def summarize(self, line_integrals: NDArray[np.float32], variance: NDArray[np.float32]) -> None:
         """Warn about what was corrected, and about data that look inverted."""
@@ -246,16 +236,3 @@ def _log_mean(lower: NDArray[np.float32], upper: NDArray[np.float32], weight: fl
     positive = (lower > 0) & (upper > 0)
     safe = [np.where(positive, image, 1) for image in (lower, upper)]
     return np.where(positive, np.exp((1 - weight) * np.log(safe[0]) + weight * np.log(safe[1])), 0).astype(np.float32)
-
-
-def _smooth_log_variance(noise: NoiseModel, intensity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Variance of ln(intensity) from the local mean, ``inf`` where the pixel itself is not positive.
-
-    A variance from the pixel's own noisy count would give bright fluctuations more weight
-    than dark ones and bias every weighted fit.
-    """
-    from scipy.ndimage import uniform_filter
-
-    variance = noise.log_variance(uniform_filter(intensity, 3, mode="nearest"))
-    variance[intensity <= 0] = np.inf
-    return variance

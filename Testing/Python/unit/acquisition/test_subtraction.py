@@ -196,3 +196,14 @@ def test_a_simulated_run_gives_the_true_line_integrals_within_its_noise():
     beside = truth.clean_line_integrals < 1e-3
     assert np.median(residual**2 / result.variance) == pytest.approx(0.455, rel=0.2)
     assert abs(residual[beside].mean()) < 5e-4
+
+
+def test_edges_that_move_between_mask_frames_are_trusted_less():
+    mask, fill, truth = small_case(views=60, mask_angle_offset_deg=1.5)
+    result = subtract(mask, fill)
+    inner = np.s_[:, 6:-6, 6:-6]
+    residual = (result.line_integrals - truth.clean_line_integrals[result.frame_index])[inner]
+    variance = result.variance[inner]
+    doubtful = variance > np.quantile(variance, 0.95)
+    assert residual[doubtful].std() > 2 * residual[~doubtful].std()
+    assert np.mean(residual**2 / variance) < 8
