@@ -30,6 +30,20 @@ _PLAIN_OPTIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dsarecon reconstruct``; those left out stay as the job has them."""
+    _add_input(parser)
+    _add_method(parser)
+    output = parser.add_argument_group("result")
+    output.add_argument("--out", metavar="DIR", help="result folder to write")
+    output.add_argument("--times", dest="output_times", type=int, metavar="N", help="volumes over time (at most 30)")
+    output.add_argument(
+        "--no-report", dest="report", action="store_false", default=None, help="leave report.html out (saves seconds)"
+    )
+    output.add_argument("--overwrite", action="store_true", default=None, help="replace an older result in DIR")
+    output.add_argument("--resume", action="store_true", default=None, help="go on where a killed run stopped")
+    parser.add_argument("--config", metavar="FILE", help="a job, or the run.json of a result to repeat; options win")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group("input")
     source.add_argument("paths", metavar="PATH", nargs="*", help="files or folders that hold both runs")
     source.add_argument("--fill", metavar="FILE", help="the run with contrast, instead of PATH")
@@ -47,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--views", type=int, metavar="N", help="number of frames to use (all)")
     views.add_argument("--view-indices", metavar="LIST", help="the frames to use, e.g. 0,4,8 or 0:133:4")
     views.add_argument("--selection", choices=SELECTIONS, help="how N frames are chosen (uniform)")
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
     method = parser.add_argument_group("method")
     method.add_argument("--method", choices=tuple(METHODS), help=f"reconstruction method ({DEFAULT_METHOD})")
     method.add_argument("--preset", help="fast, balanced or quality (balanced)")
@@ -63,15 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument("--spacing", dest="spacing_mm", type=float, metavar="MM", help="voxel size")
     method.add_argument("--seed", type=int, help="seed of everything random")
     method.add_argument("--device", help="auto, cpu, cuda or cuda:i (auto)")
-    output = parser.add_argument_group("result")
-    output.add_argument("--out", metavar="DIR", help="result folder to write")
-    output.add_argument("--times", dest="output_times", type=int, metavar="N", help="volumes over time (at most 30)")
-    output.add_argument("--overwrite", action="store_true", default=None, help="replace an older result in DIR")
-    output.add_argument(
-        "--no-report", dest="report", action="store_false", default=None, help="leave report.html out (saves seconds)"
-    )
-    output.add_argument("--resume", action="store_true", default=None, help="go on where a killed run stopped")
-    parser.add_argument("--config", metavar="FILE", help="a job, or the run.json of a result to repeat; options win")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
