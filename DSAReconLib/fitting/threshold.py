@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.operators.conebeam import ConeBeamProjector
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from DSAReconLib.geometry import VolumeGrid
     from DSAReconLib.progress import Progress
 
-_CANDIDATES = 24
-_CANDIDATE_RANGE = (0.03, 1.0)  # of the reference attenuation; the best cut lay at 0.2 to 0.9 in simulated cases
+_CANDIDATES = 26
+_CANDIDATE_RANGE = (1.5, 0.03)  # of the reference attenuation; the best cut lay at 0.2 to 0.9 in simulated cases
+_RISE = 0.005  # of the residual behind its first minimum: above its jitter, below the hump before the streaks
 _VIEWS = 8  # more views change the choice by less than one candidate
+_DETECTOR_PIXELS = 128  # along the shorter side; larger detectors are sampled, not averaged
 _PROBABILITY_EXPONENT = 4
 
 
@@ -31,11 +34,13 @@ def surface_threshold(
 ) -> float:
     """Attenuation (1/mm) at which the cut volume explains the measured views best.
 
-    For every candidate the *binary* volume above it is projected into some of the views
-    and scaled per view to the measured line integrals by least squares (contrast changes
-    over time); the candidate with the smallest mean relative residual wins. Too low a cut
-    lets streaks in, too high a cut loses vessels: both raise the residual. On simulated
-    trees with 15 to 133 views its Dice lies within 0.06 of that of the best cut.
+    From high to low candidates, the *binary* volume above each is projected into some of
+    the views and scaled per view to the measured line integrals by least squares (contrast
+    changes over time). The mean relative residual falls while vessels are added and rises
+    when streaks come in: its first minimum wins. With very few views there is a second,
+    even lower one far below, because streaks lie exactly on the rays of these views. On
+    simulated trees the Dice of an FDK volume lies within 0.05 of that of the best cut for
+    30 and 133 views, within 0.13 for 10 and 15.
 
     Parameters
     ----------
@@ -56,19 +61,19 @@ def surface_threshold(
     reference = reference_attenuation(volume)
     if reference <= 0:
         return float(np.finfo(np.float32).tiny)
-    views = np.unique(np.linspace(0, len(angiogram) - 1, _VIEWS).round().astype(int))
-    selected = angiogram.select(views)
-    weight = np.broadcast_to(np.isfinite(selected.variance), selected.line_integrals.shape)
-    weight = weight & np.isfinite(selected.line_integrals)
-    measured = np.where(weight, selected.line_integrals, 0).astype(np.float32)
-    projector = ConeBeamProjector(grid, selected.geometry, device)
-    candidates = np.geomspace(*_CANDIDATE_RANGE, _CANDIDATES) * reference
-    residuals = []
-    for step, candidate in enumerate(candidates):
+    geometry, measured, weight = _sample_of_rays(angiogram)
+    projector = ConeBeamProjector(grid, geometry, device)
+    best, smallest = reference, np.inf
+    for step, candidate in enumerate(np.geomspace(*_CANDIDATE_RANGE, _CANDIDATES) * reference):
         progress.check_cancelled()
-        residuals.append(_residual(projector((volume > candidate).astype(np.float32)) * weight, measured))
+        residual = _residual(projector((volume > candidate).astype(np.float32)) * weight, measured)
+        if residual < smallest:
+            best, smallest = candidate, residual
+        elif residual > smallest + _RISE:
+            break
         progress.report(stage, (step + 1) / _CANDIDATES)
-    return float(candidates[int(np.argmin(residuals))])
+    progress.report(stage, 1.0)
+    return float(best)
 
 
 def reference_attenuation(volume: NDArray[np.float32]) -> float:
@@ -82,6 +87,28 @@ def probability_above(volume: NDArray[np.float32], threshold: float) -> NDArray[
     relative = np.clip(volume / np.float32(threshold), 0, 1e6).astype(np.float32)
     power = relative**_PROBABILITY_EXPONENT
     return power / (1 + power)
+
+
+def _sample_of_rays(angiogram: Angiogram) -> tuple[ConeBeamGeometry, NDArray[np.float32], NDArray[np.bool_]]:
+    """Geometry, line integrals (0 where unmeasured) and measured pixels of some rays of some views."""
+    views = np.unique(np.linspace(0, len(angiogram) - 1, _VIEWS).round().astype(int))
+    selected = angiogram.select(views)
+    geometry = selected.geometry
+    step = max(1, min(geometry.detector_shape) // _DETECTOR_PIXELS)
+    rows, columns = (n // step for n in geometry.detector_shape)
+    # the pixel block of the wanted rays, then only every step-th of its pixels
+    block = geometry.cropped_detector((0, (rows - 1) * step + 1), (0, (columns - 1) * step + 1))
+    sampled = ConeBeamGeometry(
+        block.source_mm,
+        block.detector_center_mm,
+        step * block.detector_u_mm,
+        step * block.detector_v_mm,
+        (rows, columns),
+    )
+    take = (slice(None), slice(0, rows * step, step), slice(0, columns * step, step))
+    frames = selected.line_integrals[take]
+    weight = np.isfinite(np.broadcast_to(selected.variance, selected.line_integrals.shape)[take]) & np.isfinite(frames)
+    return sampled, np.where(weight, frames, 0).astype(np.float32), weight
 
 
 def _residual(modeled: NDArray[np.float32], measured: NDArray[np.float32]) -> float:

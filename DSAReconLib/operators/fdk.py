@@ -88,7 +88,7 @@ def fan_angles(geometry: ConeBeamGeometry, orbit: SourceOrbit) -> NDArray[np.flo
     """Angle (V, C), rad, between each column's ray and the ray through the rotation axis.
 
     Seen along the axis, in the detector row on which the isocenter is projected. The sign
-    is such that the ray (angle b, fan g) is measured again as (b + pi - 2 g, -g).
+    is such that the ray (angle b, fan g) is measured again as (b + pi + 2 g, -g).
     """
     rows, columns = geometry.detector_shape
     center_row = geometry.project_points(np.zeros((1, 3)))[0][:, 0, 0]
@@ -122,7 +122,7 @@ def parker_weights(orbit: SourceOrbit, fan_rad: NDArray[np.float64]) -> NDArray[
     early = (turn < 2 * rising) & (rising > 0)
     late = (turn > np.pi - 2 * fan_rad) & (falling > 0)
     weights[early] = _quarter_sine(np.broadcast_to(turn, fan_rad.shape)[early] / rising[early])
-    weights[late] = _quarter_sine((np.pi + 2 * overscan - turn - 0 * fan_rad)[late] / falling[late])
+    weights[late] = _quarter_sine(np.broadcast_to(np.pi + 2 * overscan - turn, fan_rad.shape)[late] / falling[late])
     return weights.astype(np.float32)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from DSAReconLib.progress import Progress
 
 _SMALLEST_MODEL = 1e-3  # of the view's maximum: below it the ratio is noise
+_SMALLEST_SHARE = 0.2  # of the modeled contrast around a pixel that must have been measured
 _VOXEL_BLOCK = 1 << 15
+_VIEW_BLOCK = 4
 
 
 def temporal_ratios(
@@ -43,7 +45,7 @@ def temporal_ratios(
     ratios : (V, N)
         Filling relative to the constraint volume, 0 to ``config.ratio_max``.
     crossed : (V, N)
-        Line integral of the constraint volume along the voxel's ray (0: not seen).
+        Line integral of the constraint volume along the voxel's ray (0: not measured).
     """
     from scipy.ndimage import map_coordinates
 
@@ -52,21 +54,22 @@ def temporal_ratios(
     pixel_mm = np.array(angiogram.geometry.detector_spacing_mm)
     views = len(angiogram)
     ratios, crossed = (np.empty((views, len(support)), np.float32) for _ in range(2))
-    for view in range(views):
-        progress.check_cancelled()
-        modeled = projector[view](constraint)[0]
-        ratio = _ratio_image(angiogram.select([view]), modeled, config.blur_mm / pixel_mm, config.ratio_max)
-        pixels = angiogram.geometry[view].project_points(points)[0][0].T
-        ratios[view] = map_coordinates(ratio, pixels, order=1, mode="nearest")
-        crossed[view] = map_coordinates(modeled, pixels, order=1, mode="constant")
-        progress.report("ratios", (view + 1) / views, f"view {view + 1} of {views}")
+    for start in range(0, views, _VIEW_BLOCK):
+        modeled = projector[start : start + _VIEW_BLOCK](constraint)
+        for view, image in enumerate(modeled, start):
+            progress.check_cancelled()
+            ratio, known = _ratio_image(angiogram.select([view]), image, config.blur_mm / pixel_mm, config.ratio_max)
+            pixels = angiogram.geometry[view].project_points(points)[0][0].T
+            ratios[view] = map_coordinates(ratio, pixels, order=1, mode="nearest")
+            crossed[view] = map_coordinates(image * known, pixels, order=1, mode="constant")
+        progress.report("ratios", min(start + _VIEW_BLOCK, views) / views)
     return ratios, crossed
 
 
 def _ratio_image(
     view: Angiogram, modeled: NDArray[np.float32], blur_px: NDArray[np.float64], largest: float
-) -> NDArray[np.float32]:
-    """blur(measured) / blur(modeled) over the measured pixels of one view (R, C)."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """blur(measured) / blur(modeled) over the measured pixels of one view (R, C), and where it says something."""
     from scipy.ndimage import gaussian_filter
 
     measured = view.line_integrals[0]
@@ -74,7 +77,8 @@ def _ratio_image(
     above = gaussian_filter(np.where(known, measured, 0).astype(np.float32), blur_px)
     below = gaussian_filter(modeled * known, blur_px)
     floor = max(_SMALLEST_MODEL * float(below.max()), np.finfo(np.float32).tiny)
-    return np.clip(above / np.maximum(below, floor), 0, largest)
+    informed = below >= _SMALLEST_SHARE * gaussian_filter(modeled, blur_px)
+    return np.clip(above / np.maximum(below, floor), 0, largest), informed
 
 
 def combine_neighbors(
