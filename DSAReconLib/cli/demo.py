@@ -94,13 +94,13 @@ def _reconstruct_and_judge(
     from DSAReconLib.jobs.resources import resolve_device
 
     device = resolve_device(args.device)
-    runs = {"mask": str(out / "case" / "mask.dcm"), "fill": str(out / "case" / "fill.dcm")}
+    runs = str(out / "case" / "mask.dcm"), str(out / "case" / "fill.dcm")
     folders = []
     for name in args.methods:
         console.note(f"Reconstructing with {METHODS[name].title} from {args.views} views ...")
         job = ReconstructionJob(
             out=str(out / name),
-            **runs,
+            paths=runs,
             method=name,
             preset=args.preset,
             views=args.views,
@@ -112,7 +112,7 @@ def _reconstruct_and_judge(
     reference = prepare_truth(truth)
     results = [open_result(folder) for folder in folders]
     title = f"{args.tree.capitalize()}, simulated (seed {args.seed})"
-    case = load_case(tuple(runs.values()), results[0].record, title=title, truth=truth, progress=console.progress)
+    case = load_case(runs, results[0].record, title=title, truth=truth, progress=console.progress)
     entries = []
     for result in results:
         entry = assess(result, case, reference=reference, device=device, progress=console.progress)

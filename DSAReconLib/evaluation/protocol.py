@@ -123,20 +123,25 @@ def evaluate_images(
     """Metrics of rendered held-out frames (V, R, C), named as in :func:`image.compare_images`.
 
     The plain names compare with the measured (noisy) frames, names with ``_clean`` with
-    the noise-free ones. Both share one data range, the median over the frames of the
-    frame maximum of the noise-free reference (of the 3 x 3 median filtered measurement if
-    there is none), and skip frames whose maximum stays below 10 % of it. Pixels without
-    measurement (infinite variance) are ignored.
+    the noise-free ones. Either reference has its own data range, the median over the
+    frames of :func:`image.frame_peaks`, and skips frames whose peak stays below 10 % of
+    it. Pixels without measurement (infinite variance) are ignored.
     """
-    measured = np.broadcast_to(np.isfinite(heldout.variance), heldout.line_integrals.shape)
-    peaks = image.frame_peaks(heldout.line_integrals if clean is None else clean, measured, noisy=clean is None)
+    variance = np.broadcast_to(heldout.variance, heldout.line_integrals.shape)
+    result = _against(rendered, heldout.line_integrals, variance)
+    if clean is not None:
+        noise_free = np.where(np.isfinite(variance), 0.0, np.inf)
+        result |= {_with_suffix(name, "clean"): v for name, v in _against(rendered, clean, noise_free).items()}
+    return result
+
+
+def _against(rendered: NDArray[np.float32], reference: NDArray[np.float32], variance: NDArray[np.floating]) -> Metrics:
+    """Image metrics against one reference, and what they were computed on."""
+    peaks = image.frame_peaks(reference, variance)
     data_range = image.contrast_range(peaks)
     frames = (peaks >= image.MINIMUM_CONTRAST * data_range) & (peaks > 0)
-    options = {"data_range": data_range, "measured": measured, "frames": frames}
-    result = image.compare_images(rendered, heldout.line_integrals, **options)
-    if clean is not None:
-        against_clean = image.compare_images(rendered, clean, **options)
-        result |= {_with_suffix(name, "clean"): value for name, value in against_clean.items()}
+    measured = np.isfinite(variance)
+    result = image.compare_images(rendered, reference, data_range=data_range, measured=measured, frames=frames)
     return result | {
         "heldout_frames": float(frames.sum()),
         "heldout_frames_skipped": float((~frames).sum()),

@@ -16,6 +16,7 @@ from DSAReconLib.evaluation.report import ReportCase, ReportEntry
 from DSAReconLib.io.json_text import write_json
 from DSAReconLib.io.result_folder import ResultFolder
 from DSAReconLib.io.truth import Truth
+from DSAReconLib.jobs.loading import load_runs
 from DSAReconLib.progress import Progress, SilentProgress
 
 METRICS_FILE = "metrics.json"
@@ -53,10 +54,9 @@ def load_case(
         The runs cannot be used.
     """
     from DSAReconLib.acquisition.subtraction import subtract
-    from DSAReconLib.dicom.load import load_pair
 
     progress = progress or SilentProgress()
-    mask_run, fill_run = load_pair(paths, progress=progress)
+    mask_run, fill_run = load_runs(paths, header=record.get("header"), progress=progress)
     angiogram = subtract(mask_run, fill_run, register=record.get("registration", "translation"), progress=progress)
     _require_same_runs(angiogram, record)
     return ReportCase(

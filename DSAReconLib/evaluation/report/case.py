@@ -93,11 +93,12 @@ class ReportEntry:
 
     @property
     def values(self) -> dict[str, float | None]:
-        """Metrics together with times and memory from the record."""
+        """Metrics together with times, memory and the voxel size (side of a cube of equal volume)."""
         timings = dict(self.record.get("timings_s") or {})
         costs = {
             "reconstruction_s": timings.get("reconstruct"),
             "total_s": float(sum(timings.values())) if timings else None,
             "peak_memory_mb": self.record.get("peak_memory_mb"),
+            "voxel_mm": float(np.prod(self.reconstruction.volume.grid.spacing_mm) ** (1 / 3)),
         }
         return {**costs, **self.metrics}

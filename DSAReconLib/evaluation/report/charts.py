@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.projections.polar import PolarAxes
 
 PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ec4899", "#8b5cf6", "#ef4444", "#14b8a6", "#94a3b8")
 """Colors of the methods in order, legible on white and on near-black."""
@@ -20,7 +20,7 @@ PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ec4899", "#8b5cf6", "#ef4444", "#1
 TIME_COLORMAP = "viridis"
 
 _INK, _LINE = "#010203", "#040506"  # stand-ins that become CSS colors of the page
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dsarecon",
     "font.size": 10,
@@ -65,9 +65,9 @@ def view_charts(
 
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure((11.2, 3.9), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75))
-        _draw_arc(left.add_subplot(projection="polar"), angles_deg, times_s, selected)
-        axes = right.add_subplot()
+        halves = figure.add_gridspec(1, 2, width_ratios=(1, 1.75))
+        _draw_arc(cast("PolarAxes", figure.add_subplot(halves[0], projection="polar")), angles_deg, times_s, selected)
+        axes = figure.add_subplot(halves[1])
         axes.plot(times_s, contrast, color=_INK, lw=1.4, alpha=0.55)
         points = axes.scatter(
             times_s[selected], contrast[selected], c=times_s[selected], cmap=TIME_COLORMAP, s=34, zorder=3
@@ -78,7 +78,7 @@ def view_charts(
 
 
 def _draw_arc(
-    axes: Axes, angles_deg: NDArray[np.float64], times_s: NDArray[np.float64], selected: NDArray[np.int64]
+    axes: PolarAxes, angles_deg: NDArray[np.float64], times_s: NDArray[np.float64], selected: NDArray[np.int64]
 ) -> None:
     axes.set_theta_zero_location("N")  # 0 degrees: detector in front of the patient
     axes.set_theta_direction(-1)  # the viewer faces the patient, whose left is on the right

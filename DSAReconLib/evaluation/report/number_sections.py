@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from string import Template
 
-from DSAReconLib.evaluation.image import MINIMUM_CONTRAST
+from DSAReconLib.evaluation.image import MINIMUM_CONTRAST, NOISE_LIMIT
 from DSAReconLib.evaluation.protocol import TruthProtocol
 from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.resources import resource
@@ -18,16 +18,15 @@ from DSAReconLib.evaluation.topology import PRECISION_MARGIN_MM, RECALL_DISTANCE
 from DSAReconLib.io.json_text import plain
 from DSAReconLib.reconstruction import ARRIVAL_FRACTION
 
-_HEADLINES = (
-    "psnr_clean_db",
-    "psnr_db",
-    "dice_auto",
-    "cldice_auto",
-    "hd95_auto_mm",
-    "arrival_mae_s",
-    "reconstruction_s",
-)
-_HEADLINE_COUNT = 6
+_HEADLINES = {
+    "psnr_clean_db": "held-out PSNR",
+    "psnr_db": "held-out PSNR",
+    "dice_auto": "Dice",
+    "cldice_auto": "clDice",
+    "hd95_auto_mm": "Hausdorff 95 %",
+    "arrival_mae_s": "arrival error",
+    "reconstruction_s": "computing time",
+}
 _REPORTED = ("metrics", "timings_s", "peak_memory_mb", "warnings")
 
 
@@ -41,12 +40,14 @@ def summary_section(case: ReportCase, entries: Sequence[ReportEntry]) -> str:
     cards = ""
     for column, (entry, value) in enumerate(zip(entries, values, strict=True)):
         rows = "".join(
-            f"<dt>{escape(LABELS[name].label)}</dt><dd{' class=best' if column in best[name] else ''}>"
+            f"<dt>{escape(_HEADLINES[name])}</dt><dd{' class=best' if column in best[name] else ''}>"
             f"{formatted(value.get(name), LABELS[name].digits)} {escape(LABELS[name].unit)}</dd>"
-            for name in known[:_HEADLINE_COUNT]
+            for name in known
         )
         cards += f'<div class="card m{column}"><h3>{escape(entry.name)}</h3><dl>{rows}</dl></div>'
-    lead = "Green: best of the row." if len(entries) > 1 else "The complete table is further down."
+    judged = any(value.get("dice_auto") is not None for value in values)
+    lead = "Vessels at the automatic threshold of each result. " if judged else ""
+    lead += "Green: best of the row." if len(entries) > 1 else "The complete table is further down."
     return (
         f'<section><h2>In short</h2><p>{lead}</p><div class="cards" style="--n:{len(entries)}">{cards}</div>'
         f"{_notes(case, entries)}</section>"
@@ -79,6 +80,7 @@ def protocol_section(case: ReportCase) -> str:
     protocol = TruthProtocol()
     low, high, count = protocol.thresholds
     text = Template(words).substitute(
+        noise_limit=f"{NOISE_LIMIT:g}",
         minimum_contrast=f"{100 * MINIMUM_CONTRAST:.0f} %",
         spacing=f"{protocol.spacing_mm:g} mm",
         margin=f"{protocol.margin_mm:g} mm",
@@ -111,9 +113,9 @@ def provenance_section(entries: Sequence[ReportEntry]) -> str:
             f"<details><summary>{escape(entry.name)}</summary>{f'<p>Stages: {stages}.</p>' if stages else ''}"
             f"<pre>{escape(text)}</pre></details>"
         )
-    versions = next((entry.record["versions"] for entry in entries if entry.record.get("versions")), {})
+    versions = dict(next((entry.record["versions"] for entry in entries if entry.record.get("versions")), {}))
     devices = {str(entry.record["device"]) for entry in entries if entry.record.get("device")}
-    used = ", ".join(f"{name} {version}" for name, version in dict(versions).items())
+    used = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     line = ". ".join(part for part in (used, f"Device: {', '.join(sorted(devices))}" if devices else "") if part)
     lead = f"<p>{escape(line)}.</p>" if line else "<p>Settings of every run.</p>"
     return f"<section><h2>Versions and settings</h2>{lead}{blocks}</section>"

@@ -69,6 +69,7 @@ class FrontalView:
         support = seen if inside.support is None else inside.support[seen]
         order = np.argsort(support)
         self._volume = DynamicVolume(inside.grid, inside.coefficients[:, seen[order]], inside.basis, support[order])
+        self._support = support[order]
         self._frame = frame
 
     def at(self, time_s: float) -> NDArray[np.float32]:
@@ -85,7 +86,7 @@ class FrontalView:
         brightest, height = peak.argmax(1), peak.max(1)
         rows, columns = np.nonzero(height >= minimum)
         flat = np.ravel_multi_index((rows, brightest[rows, columns], columns), self._volume.grid.shape_zyx)
-        curves = self._volume.curves(times_s, np.searchsorted(self._volume.support, flat))
+        curves = self._volume.curves(times_s, np.searchsorted(self._support, flat))
         weight, weighted = np.zeros_like(height), np.zeros_like(height)
         weight[rows, columns] = height[rows, columns]
         weighted[rows, columns] = height[rows, columns] * arrival_times(curves, times_s)

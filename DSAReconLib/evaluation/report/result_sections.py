@@ -150,15 +150,16 @@ def _heldout_block(
     frame = case.heldout[number]
     measured, clean = case.angiogram.line_integrals[frame], case.clean
     reference = measured if clean is None else clean[frame]
-    high = float(image.frame_peaks(reference[None], noisy=clean is None)[0])
+    variance = np.broadcast_to(case.angiogram.variance, case.angiogram.line_integrals.shape)[frame]
+    high = float(image.frame_peaks(reference[None], variance if clean is None else 0.0)[0])
     angle = angle_text(case.angiogram.geometry, frame)
     side = f'<div class="side">{angle}<small>{case.times_s[frame]:.2f} s<br>frame {frame}</small></div>'
-    top, bottom = [_view("Measured", "one noisy frame", measured, high)], ["<div></div>"]
+    top, bottom = [_view("Measured", "noisy", measured, high)], ["<div></div>"]
     if clean is not None:
         top.append(_view("Truth", "noise-free", reference, high))
         bottom.append(_signed("measured \N{MINUS SIGN} truth", measured - reference, high))
     for entry, picture in zip(entries, rendered, strict=True):
-        psnr = image.psnr_db(picture, reference, high, _measured_pixels(case, frame))
+        psnr = image.psnr_db(picture, reference, high, np.isfinite(variance))
         top.append(_view(entry.name, f"{psnr:.1f} dB", picture, high))
         bottom.append(
             _signed(
@@ -168,11 +169,6 @@ def _heldout_block(
     columns = f"84px {_columns(len(top))}"
     cells = f"{side}{''.join(top)}<div></div>{''.join(bottom)}"
     return f'<div class="grid" style="--columns:{columns};margin-bottom:18px">{cells}</div>'
-
-
-def _measured_pixels(case: ReportCase, frame: int) -> NDArray[np.bool_]:
-    variance = np.broadcast_to(case.angiogram.variance, case.angiogram.line_integrals.shape)[frame]
-    return np.isfinite(variance)
 
 
 def _view(name: str, hint: str, picture: NDArray[np.float32], high: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from DSAReconLib.evaluation.report.projections import Frontal, FrontalView
 from DSAReconLib.evaluation.volume import curve_bound
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.reconstruction import arrival_times
+
+if TYPE_CHECKING:
+    from DSAReconLib.io.truth import Truth
 
 CINE_FRAMES = 24
 STILLS = 6
@@ -56,7 +60,7 @@ class Scene:
 
 def compose(case: ReportCase, entries: Sequence[ReportEntry]) -> Scene:
     """The scene of a case."""
-    vessels = _Vessels.of_truth(case) if case.truth is not None else _Vessels.of_result(entries[0], case)
+    vessels = _Vessels.of_truth(case.truth) if case.truth is not None else _Vessels.of_result(entries[0], case)
     margin = _MARGIN_MM if case.truth is not None else 2 * _MARGIN_MM  # thin vessels may be missed
     low, high = np.percentile(vessels.points_mm, (0.2, 99.8), axis=0)
     times = case.times_s
@@ -84,13 +88,12 @@ class _Vessels:
     """Points in vessels (P, 3) with arrival (P,), s, thickness (P,) for ranking, and full attenuation, 1/mm."""
 
     points_mm: NDArray[np.float64]
-    arrival_s: NDArray[np.float64]
-    thickness: NDArray[np.float64]
+    arrival_s: NDArray[np.floating]
+    thickness: NDArray[np.floating]
     attenuation: float
 
     @classmethod
-    def of_truth(cls, case: ReportCase) -> _Vessels:
-        truth = case.truth
+    def of_truth(cls, truth: Truth) -> _Vessels:
         attenuation = float(np.percentile(truth.volume.coefficients.max(0), 99))
         return cls(truth.centerline_mm, truth.centerline_arrival_s, truth.centerline_radius_mm, attenuation)
 
@@ -134,7 +137,8 @@ def _pictured_views(case: ReportCase) -> NDArray[np.int64]:
     """Two held-out views with contrast: one in the first and one in the second half of the bolus."""
     if not len(case.heldout):
         return np.empty(0, np.int64)
-    peaks = image.frame_peaks(case.angiogram.line_integrals[case.heldout], noisy=True)
+    heldout = case.angiogram.select(case.heldout)
+    peaks = image.frame_peaks(heldout.line_integrals, heldout.variance)
     filled = np.flatnonzero(peaks >= image.MINIMUM_CONTRAST * image.contrast_range(peaks))
     if not len(filled):
         return np.empty(0, np.int64)

@@ -99,6 +99,7 @@ GROUPS = (
             MetricLabel("reconstruction_s", "reconstruction time", "s", 1, -1),
             MetricLabel("total_s", "time of the whole job", "s", 1, -1),
             MetricLabel("peak_memory_mb", "peak memory", "MB", 0, -1),
+            MetricLabel("voxel_mm", "voxel size", "mm", 2, 0),
         ),
     ),
 )

@@ -60,10 +60,17 @@ def test_range_is_the_median_of_the_frame_maxima(frames):
     assert contrast_range(frame_peaks(frames)) == pytest.approx(frames[1].max())
 
 
-def test_one_hot_pixel_does_not_raise_the_peak_of_noisy_frames(frames):
-    frames[0, 3, 3] = 50
+def test_a_noisy_pixel_behind_bone_does_not_count_as_contrast(frames):
+    variance = np.full(frames.shape, 1e-4)
+    frames[0, 3, 3], variance[0, 3, 3] = 50, 20.0**2
+    frames[1, 5, 5], variance[1, 5, 5] = 60, np.inf
+    assert frame_peaks(frames, variance).max() < 1.3
     assert frame_peaks(frames)[0] == 50
-    assert frame_peaks(frames, noisy=True)[0] < 1.3
+
+
+def test_frames_of_noise_alone_have_no_peak():
+    noise = 0.01 * np.random.default_rng(0).standard_normal((4, 64, 64)).astype(np.float32)
+    assert not frame_peaks(noise, 1e-4).any()
 
 
 def test_only_counted_frames_enter(frames):
