@@ -118,31 +118,58 @@ def _active_area_middle(header: Attributes, element_mm: NDArray[np.float64]) -> 
 def _middle_of_field_of_view(
     header: Attributes, shape: tuple[int, int], spacing_mm: tuple[float, float], findings: Findings
 ) -> tuple[float, float]:
-    """Middle of the image, or of the block inside the shutters if the stated field of view has just that size."""
-    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    """Middle of the image, or of the block inside the shutters if that is the whole field of view."""
     block = _rectangle(header, "Shutter", shape)
-    dimensions = header.numbers("FieldOfViewDimensions")
-    if block is None:
-        return middle
+    moved = (
+        None if block is None else middle_of_block(header, block, shape, spacing_mm, "inside the shutters", findings)
+    )
+    return moved or ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+
+
+def middle_of_block(
+    header: Attributes,
+    block: tuple[tuple[int, int], tuple[int, int]],
+    shape: tuple[int, int],
+    spacing_mm: tuple[float, float],
+    where: str,
+    findings: Findings,
+) -> tuple[float, float] | None:
+    """Middle (row, column) of a block of pixels that lies off the middle of the image and is the whole field of view.
+
+    A field of view that was pasted into a larger frame carries the isocenter with it; a
+    shutter that hides a part of the image does not. Only Field of View Dimension(s)
+    (0018,1149) tells them apart; without it the isocenter stays, with a warning.
+    """
     (top, bottom), (left, right) = block
+    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
     inside = ((top + bottom - 1) / 2, (left + right - 1) / 2)
     if np.hypot(inside[0] - middle[0], inside[1] - middle[1]) <= 0.5:
-        return middle
+        return None
+    dimensions = header.numbers("FieldOfViewDimensions")
+    extent = np.array([(bottom - top) * spacing_mm[0], (right - left) * spacing_mm[1]])
+    whole = np.array(shape) * np.array(spacing_mm)
     if dimensions.size == 2 and header.text("FieldOfViewShape").upper() != "ROUND":
-        extent = np.array([(bottom - top) * spacing_mm[0], (right - left) * spacing_mm[1]])
         if np.all(np.abs(extent / dimensions - 1) < _SAME_SIZE):
             findings.add(
                 "geometry.isocenter_offset",
-                "The field of view has the size of the block inside the shutters: the isocenter is taken to fall on "
-                f"its middle, row {inside[0]:.1f}, column {inside[1]:.1f}.",
+                f"The field of view has the size of the block {where}: the isocenter is taken to fall on its middle, "
+                f"row {inside[0]:.1f}, column {inside[1]:.1f}.",
             )
             return inside
+        if np.all(np.abs(whole / dimensions - 1) < _SAME_SIZE):
+            return None
     findings.add(
         "geometry.isocenter_uncertain",
-        "The shutters are not symmetric; the isocenter is taken to fall on the middle of the whole image, "
+        f"The block {where} is not in the middle; the isocenter is taken to fall on the middle of the whole image, "
         f"row {middle[0]:.1f}, column {middle[1]:.1f}.",
     )
-    return middle
+    return None
+
+
+def states_isocenter(header: Attributes) -> bool:
+    """Whether the header itself says where the isocenter falls, or what the shutters hide."""
+    placed = header.numbers("PositionOfIsocenterProjection").size == 2
+    return placed or header.numbers("FieldOfViewOrigin").size == 2 or bool(header.text("ShutterShape"))
 
 
 def patient_orientation_turn(header: Attributes, geometry: ConeBeamGeometry, findings: Findings) -> ImageTurn:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.run import RotationalRun
 from DSAReconLib.dicom.attributes import explaining
+from DSAReconLib.dicom.detector import middle_of_block, states_isocenter
 from DSAReconLib.dicom.header import RunHeader, read_run_header
 from DSAReconLib.dicom.intensity import ToIntensity, intensity_transform
 from DSAReconLib.dicom.pixels import stored_frames
 from DSAReconLib.dicom.roles import RunPart
 from DSAReconLib.errors import DicomRunError, ResourceError
+from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.progress import Progress, SilentProgress
 
 # Below this share of pixels at the top of the range, clipping is left unmentioned.
@@ -81,9 +83,10 @@ def _read(header: RunHeader, accept_display_values: bool, progress: Progress) ->
         )
         intensity, constant = _read_intensity(header, transform, progress)
         valid = _valid_pixels(header, constant)
+        geometry = _geometry_within_padding(header, constant)
     for code, message in header.findings.as_tuple():
         progress.warn(code, message)
-    return [_part_run(header, part, intensity, valid) for part in header.parts]
+    return [_part_run(header, part, geometry, intensity, valid) for part in header.parts]
 
 
 def _read_intensity(
@@ -135,14 +138,31 @@ def _valid_pixels(header: RunHeader, padded: NDArray[np.bool_]) -> NDArray[np.bo
     return valid
 
 
+def _geometry_within_padding(header: RunHeader, padded: NDArray[np.bool_]) -> ConeBeamGeometry:
+    """Geometry of all frames; moved if they were pasted off the middle into larger, black frames."""
+    if states_isocenter(header.attributes) or not padded.any():
+        return header.geometry
+    rows, columns = (np.flatnonzero(~padded.all(axis=axis)) for axis in (1, 0))
+    block = (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+    shape, spacing = header.geometry.detector_shape, header.geometry.detector_spacing_mm
+    point = middle_of_block(header.attributes, block, shape, spacing, "inside the black border", header.findings)
+    if point is None:
+        return header.geometry
+    return header.geometry.shifted_detector((point[0] - (shape[0] - 1) / 2, point[1] - (shape[1] - 1) / 2))
+
+
 def _part_run(
-    header: RunHeader, part: RunPart, intensity: NDArray[np.float32], valid: NDArray[np.bool_] | None
+    header: RunHeader,
+    part: RunPart,
+    geometry: ConeBeamGeometry,
+    intensity: NDArray[np.float32],
+    valid: NDArray[np.bool_] | None,
 ) -> RotationalRun:
     whole = len(part.frames) == len(intensity)
     times = header.times_s[part.frames]
     return RotationalRun(
         intensity=intensity if whole else intensity[part.frames],
-        geometry=header.geometry if whole else header.geometry[part.frames],
+        geometry=geometry if whole else geometry[part.frames],
         times_s=times - times[0],
         path=header.path,
         valid=valid,

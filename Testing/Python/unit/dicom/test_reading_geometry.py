@@ -220,7 +220,7 @@ def test_black_borders_do_not_count_and_leave_the_isocenter_where_it_is(tmp_path
     assert not run.valid[:, -3:].any()
     assert run.valid[6:, :-3].all()
     np.testing.assert_allclose(_isocenter(run), [MIDDLE] * FRAMES, atol=1e-9)
-    assert "dicom.hidden_pixels" in _codes(run)
+    assert {"dicom.hidden_pixels", "geometry.isocenter_uncertain"} <= _codes(run)
 
 
 def test_the_pixel_padding_value_does_not_count(tmp_path):
@@ -243,7 +243,28 @@ def test_a_field_of_view_of_the_size_inside_the_shutters_carries_the_isocenter(t
     np.testing.assert_allclose(_isocenter(run)[0], [(6 + ROWS - 1) / 2, 21 / 2], atol=1e-9)
     run = _read(tmp_path, **shutter, **spacing, FieldOfViewDimensions=[ROWS, COLUMNS], FieldOfViewShape="RECTANGLE")
     np.testing.assert_allclose(_isocenter(run)[0], MIDDLE, atol=1e-9)
+    assert "geometry.isocenter_uncertain" not in _codes(run)
+    run = _read(tmp_path, **shutter, **spacing)
+    np.testing.assert_allclose(_isocenter(run)[0], MIDDLE, atol=1e-9)
     assert "geometry.isocenter_uncertain" in _codes(run)
+
+
+def test_a_field_of_view_pasted_into_a_black_frame_carries_the_isocenter(tmp_path):
+    pixels = stored_frames()
+    pixels[:, :6], pixels[:, :, 22:] = 0, 0
+    spacing = {"ImagerPixelSpacing": [1.0, 1.0]}
+    run = _read(tmp_path, pixels, **spacing, FieldOfViewDimensions=[ROWS - 6, 22], FieldOfViewShape="RECTANGLE")
+    np.testing.assert_allclose(_isocenter(run), [[(6 + ROWS - 1) / 2, 21 / 2]] * FRAMES, atol=1e-9)
+    assert "geometry.isocenter_offset" in _codes(run)
+    run = _read(
+        tmp_path,
+        pixels,
+        **spacing,
+        FieldOfViewDimensions=[ROWS - 6, 22],
+        DetectorElementSpacing=[1.0, 1.0],
+        PositionOfIsocenterProjection=[ROWS / 2, COLUMNS / 2],
+    )
+    np.testing.assert_allclose(_isocenter(run), [MIDDLE] * FRAMES, atol=1e-9)
 
 
 def test_an_image_with_the_head_down_is_turned_by_180_degrees(tmp_path):

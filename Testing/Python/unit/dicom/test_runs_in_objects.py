@@ -186,3 +186,22 @@ def test_a_folder_without_runs_says_so(tmp_path):
     with pytest.raises(DicomRunError) as caught:
         load_pair([tmp_path])
     assert caught.value.code == "dicom.angles_missing"
+
+
+def test_a_correction_table_moves_the_poses_of_both_runs(tmp_path):
+    folder = _folder(tmp_path)
+    (folder / "sag.csv").write_text("primary_deg,row_px,column_px\n-180,2,1\n180,2,1\n")
+    plain, moved = load_pair([folder]), load_pair([folder], corrections=folder / "sag.csv")
+    for before, after in zip(plain, moved, strict=True):
+        assert after.geometry.isclose(before.geometry.shifted_detector((2.0, 1.0)), 1e-9)
+
+
+def test_overrides_reach_runs_that_are_searched_for(tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for name, time in (("a.dcm", "100000"), ("b.dcm", "100030")):
+        pixels = stored_frames()
+        pixels[:, 8:12, 8:12] -= 400 * (name == "b.dcm")
+        write_xa(folder / name, pixels, AcquisitionTime=time, DistanceSourceToPatient=None)
+    mask, fill = load_pair([folder], overrides={"DistanceSourceToPatient": 700})
+    np.testing.assert_allclose([mask.geometry.sod_mm, fill.geometry.sod_mm], 700)
