@@ -24,8 +24,8 @@ lint: $(RUN)
 	$(VENV)/bin/codespell
 
 bench: $(RUN)
-	$(RUN) tools/install.py --extras $(EXTRAS),rtk
-	$(RUN) Testing/benchmarks/bench_rtk.py
+	$(RUN) tools/install.py --extras $(EXTRAS),rtk,test
+	$(RUN) Testing/benchmarks/bench_projectors.py
 
 $(RUN):
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; say which with PYTHON=...')"
