@@ -24,6 +24,8 @@ from DSAReconLib.simulation.voxelize import VesselVoxels, grid_around, voxelize_
 
 NODE_STEP_MM = 0.8
 """Longest distance between the nodes at which curves are computed."""
+MOST_COEFFICIENTS = 100_000_000
+"""Values of the truth over time (voxels x frames), 400 MB; only trees of 30 ml and more need larger voxels for it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
     tree = patient.tree.resampled(NODE_STEP_MM)
     curves = contrast_curves(tree, config.flow, config.duration_s, seed=config.seed)
     progress.check_cancelled()
-    voxels = voxelize_tree(tree, grid_around(tree, config.voxel_mm))
+    voxels = _voxels(tree, config)
     volume = DynamicVolume(
         voxels.grid,
         _attenuation(voxels, tree=tree, curves=curves, times_s=fill_poses.times_s),
@@ -69,7 +71,7 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
         volume = with_blush(volume, tree, curves, config.flow, seed=config.seed)
     clean = project_contrast(
         volume.grid.points_mm(volume.support),
-        config.voxel_mm,
+        volume.grid.spacing_mm[0],
         volume.coefficients,
         fill_poses.true,
         progress=progress,
@@ -84,13 +86,24 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
         centerline_branch=tree.branch,
         centerline_arrival_s=curves.arrival_s,
         frame_times_s=fill_poses.times_s,
-        facts=_facts(config, patient),
+        facts=_facts(config, patient, volume.grid.spacing_mm[0]),
         clean_line_integrals=clean,
         geometry=fill_poses.true,
         centerline_parent=tree.parent,
     )
     progress.report("simulate", 1.0)
     return SimulatedCase(config, mask_run, fill_run, mask_poses, fill_poses, truth)
+
+
+def _voxels(tree: VesselTree, config: SimulationConfig) -> VesselVoxels:
+    """The tree on the grid of the truth; voxels grow where the curves would not fit into the memory."""
+    spacing = config.voxel_mm
+    while True:
+        voxels = voxelize_tree(tree, grid_around(tree, spacing))
+        excess = len(voxels.support) * config.views / MOST_COEFFICIENTS
+        if excess <= 1:
+            return voxels
+        spacing *= 1.02 * excess ** (1 / 3)
 
 
 def _attenuation(
@@ -147,9 +160,10 @@ def _scatter(voxels: VesselVoxels, values: NDArray[np.float32], fill: float) -> 
     return volume.reshape(voxels.grid.shape_zyx)
 
 
-def _facts(config: SimulationConfig, patient: Patient) -> dict[str, object]:
+def _facts(config: SimulationConfig, patient: Patient, voxel_mm: float) -> dict[str, object]:
     return {
         "config": config.to_dict(),
+        "voxel_mm": voxel_mm,
         "branches": patient.tree.num_branches,
         "vessel_volume_ml": round(patient.tree.volume_ml, 3),
         "radius_mm": [round(float(r), 3) for r in (patient.tree.radius_mm.min(), patient.tree.radius_mm.max())],

@@ -58,7 +58,7 @@ class SimulationConfig:
     principal_point_offset_px
         (row, column) by which the isocenter is projected away from the middle (known to the header).
     voxel_mm
-        Edge of the voxels of the truth.
+        Edge of the voxels of the truth (larger for trees of 30 ml and more, to bound the memory).
     background
         ``skull`` (built in), ``none``, or path of a head CT (NIfTI, NRRD, MHA).
     photons

@@ -151,6 +151,9 @@ def _measure(start, stop, r0, r1, shape, place, distance, nearest, node, share):
                         share[voxel] = t
                     if distance[voxel, 13] < -reach:
                         continue
+                    if d < -reach:
+                        distance[voxel, :] = d
+                        continue
                     for cell in range(27):
                         cx = x + (cell % 3 - 1) / 3.0
                         cy = y + (cell // 3 % 3 - 1) / 3.0
