@@ -1,7 +1,7 @@
 """Total variation on the CPU: the numba twins of :mod:`DSAReconLib.fitting.priors`."""
 
 # numba functions: their argument types are those of the call, so they carry no annotations
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ class Config:
     iterations: int = parameter(
         40, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
     )
+    repeats: int = parameter(
+        1, "Further rounds on the finest voxels, without those that stayed dark.", source=_OURS, minimum=0, maximum=10
+    )
     max_voxels: int = parameter(
         4_000_000, "Coarsen the voxels if the region needs more of them.", source=_OURS, minimum=1000
     )

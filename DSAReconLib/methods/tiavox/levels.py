@@ -39,6 +39,11 @@ class Levels:
         Asked for cancelling.
     """
 
+    @property
+    def count(self) -> int:
+        """Levels and repetitions of the finest one."""
+        return self._config.levels + self._config.repeats
+
     def __init__(self, angiogram: Angiogram, grid: VolumeGrid, config: Config, *, progress: Progress) -> None:
         self._angiogram, self._grid, self._config, self._progress = angiogram, grid, config, progress
 
@@ -106,8 +111,8 @@ class Levels:
         return self._grid.cropped(start, stop)
 
     def _coarse(self, grid: VolumeGrid, level: int) -> VolumeGrid:
-        """``grid`` with the voxel size of ``level``; itself for the last one."""
-        factor = 2 ** (self._config.levels - 1 - level)
+        """``grid`` with the voxel size of ``level``; itself for the last one and its repetitions."""
+        factor = 2 ** max(self._config.levels - 1 - level, 0)
         return grid if factor == 1 else grid.resampled(min(grid.spacing_mm) * factor)
 
     def _brightest(self, model: TimeVoxels) -> TimeVoxels:

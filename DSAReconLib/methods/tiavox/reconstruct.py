@@ -70,7 +70,7 @@ def reconstruct(
         stored = checkpoint.load() if checkpoint is not None else None
         first = int(stored["level"]) if stored is not None else 0
         model = levels.first(device) if stored is None else _stored_model(stored, device)
-        for level in range(first, config.levels):
+        for level in range(first, levels.count):
             if level > first:
                 model = levels.next(model, level)
             solver = LevelSolver(levels.images(model.grid), model, config, progress=progress)
@@ -79,6 +79,7 @@ def reconstruct(
                 solver.restore(stored)
                 start = int(stored["iteration"])
             _fit_level(solver, config, level, start, progress, checkpoint)
+            model = solver.model
         return _result(solver, angiogram, device, progress)
 
 
@@ -94,10 +95,11 @@ def _fit_level(
         return place | fixed | solver.state()
 
     # the finer, the more expensive: fractions proportional to time
-    costs = np.cumsum([0.0] + [_LEVEL_COST**n for n in range(config.levels)])
+    count = config.levels + config.repeats
+    costs = np.cumsum([0.0] + [_LEVEL_COST ** min(n, config.levels - 1) for n in range(count)])
     span = (float(costs[level] / costs[-1]), float(costs[level + 1] / costs[-1]))
     loop = FittingLoop(progress, "fit", checkpoint=checkpoint, preview=lambda: solver.model.peak())
-    message = f"{len(support)} voxels of {grid.spacing_mm[0]:.2f} mm (level {level + 1} of {config.levels})"
+    message = f"{len(support)} voxels of {grid.spacing_mm[0]:.2f} mm (round {level + 1} of {count})"
     loop.run(solver.step, config.iterations, start=start, state=state, span=span, message=message)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.fitting.data_term import ProjectionLoss
 from DSAReconLib.fitting.optimizers import AcceleratedDescent, ProjectedAdam
-from DSAReconLib.fitting.projection import FootprintProjection, JosephProjection, ViewProjection
 from DSAReconLib.fitting.priors import neighbor_table, tv_space, tv_time
+from DSAReconLib.fitting.projection import FootprintProjection, JosephProjection, ViewProjection
 from DSAReconLib.methods.tiavox.config import Config
 from DSAReconLib.models.voxels import TimeVoxels
 
