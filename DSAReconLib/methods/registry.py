@@ -54,12 +54,13 @@ class MethodEntry:
 
 
 _ENTRIES = (
+    MethodEntry("transit", "Transit", "Sparse transit-time model with a blind inlet curve, refined as free Gaussians."),
     MethodEntry("fdk", "FDK", "Static filtered backprojection of the views: the clinical 3D reference."),
     MethodEntry("dsa4d", "4D-DSA", "FDK constraint volume times back-projected temporal ratios (clinical 4D)."),
     MethodEntry("tiavox", "TiAVox", "Time-aware attenuation voxels, fitted by gradient descent."),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
-DEFAULT_METHOD = "tiavox"
+DEFAULT_METHOD = "transit"
 
 
 def method_entry(name: str) -> MethodEntry:

@@ -39,7 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sparsity x3": {"sparsity_mm": 0.32},
     "residual curves on": {"residual_curves": "on"},
     "residual curves off": {"residual_curves": "off"},
-    "no calibration": {"self_calibration": False},
+    "no shifts": {"shift_calibration": False},
+    "no calibration": {"shift_calibration": False, "smooth_background": False},
     "no background": {"smooth_background": False},
 }
 COLUMNS = {
@@ -119,7 +120,10 @@ def report(
     """Print the columns, append everything to ``out``."""
     shown = [f"{title} {metrics[name]:.3f}" for name, title in COLUMNS.items() if name in metrics]
     facts = " ".join(f"{name}={value:.4g}" for name, value in result.facts.items())
-    print(f"{case} {views} {variant} | {' | '.join(shown)} | {facts} | {[code for code, _ in result.warnings]}", flush=True)
+    print(
+        f"{case} {views} {variant} | {' | '.join(shown)} | {facts} | {[code for code, _ in result.warnings]}",
+        flush=True,
+    )
     if out is not None:
         record = {"case": case, "views": views, "variant": variant, **metrics, "facts": result.facts}
         with open(out, "a", encoding="utf-8") as file:
@@ -128,8 +132,9 @@ def report(
 
 def draw(result: Reconstruction, reference: Any, path: Path) -> None:
     """Maximum intensity projections of truth (top) and result (bottom) along the three axes."""
-    from DSAReconLib.evaluation import volume
     from PIL import Image
+
+    from DSAReconLib.evaluation import volume
 
     times = reference.times_s
     truth = reference.attenuation.top_mean(times)
@@ -142,9 +147,7 @@ def draw(result: Reconstruction, reference: Any, path: Path) -> None:
         rows.append(np.concatenate([np.pad(v, ((0, height - v.shape[0]), (0, 4))) for v in views], 1))
     picture = np.clip(np.concatenate(rows) / np.percentile(truth[truth > 0], 99), 0, 1) ** 0.6
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((255 * picture).astype(np.uint8)).resize(
-        (2 * picture.shape[1], 2 * picture.shape[0])
-    ).save(path)
+    Image.fromarray((255 * picture).astype(np.uint8)).resize((2 * picture.shape[1], 2 * picture.shape[0])).save(path)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import outputs
+from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians
+from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
 from DSAReconLib.methods.transit.residual_curves import residual_excess
 from DSAReconLib.methods.transit.transit_model import InletCurve, transit_basis
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import Reconstruction
 
-_RESIDUAL_ALARM = 2.0
+_RESIDUAL_ALARM = 4.0
+_FEW_VIEWS = 8
+_FEW_VOXELS = 50
 
 
 def assembled(
@@ -39,6 +40,9 @@ def assembled(
     threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
     progress.check_cancelled()
     maps = outputs.hemodynamic_maps(volume, solution.delays_s, threshold, duration)
+    if len(solution.support):
+        model = render(state, evidence, basis)
+        maps["confidence"] = confidence_map(volume, evidence, model)
     facts = _facts(solution, state, plan, evidence)
     progress.report("output", 1.0)
     return Reconstruction(
@@ -48,7 +52,7 @@ def assembled(
         native="gaussians" if refined else "volume",
         vessel_probability=outputs.vessel_probability(volume, threshold, duration),
         maps=maps,
-        warnings=_warnings(solution.inlet, facts, progress),
+        warnings=_warnings(solution.inlet, facts, len(evidence)),
         facts=facts,
     )
 
@@ -72,18 +76,18 @@ def _facts(
     return facts
 
 
-def _warnings(inlet: InletCurve, facts: dict[str, float], progress: Progress) -> tuple[tuple[str, str], ...]:
-    """Assumptions that did not hold, also sent to ``progress``."""
+def _warnings(inlet: InletCurve, facts: dict[str, float], views: int) -> tuple[tuple[str, str], ...]:
+    """Assumptions that did not hold."""
     found = []
-    if facts["voxels"] < 50:
+    if views < _FEW_VIEWS:
+        found.append(("transit.few_views", f"Only {views} views: thin vessels may be missing or doubled."))
+    if facts["voxels"] < _FEW_VOXELS:
         found.append(("transit.no_vessels", "Hardly any vessel stands out from the noise."))
     if inlet.values[0] > 0.3 * inlet.plateau:
         found.append(("transit.no_onset", "Contrast is there in the first frame: arrival times are upper bounds."))
     if inlet.width_s > 0.8 * inlet.times_s[-1]:
         found.append(("transit.long_bolus", "The bolus lasts for most of the run: timing rests on few views."))
-    if np.isfinite(facts.get("residual_in_noise", 0)) and facts.get("residual_in_noise", 0) > _RESIDUAL_ALARM:
+    if facts.get("residual_in_noise", 0.0) > _RESIDUAL_ALARM:
         text = f"The model misses the data by {facts['residual_in_noise']:.1f} times the noise within the vessels."
         found.append(("transit.residual", text))
-    for code, message in found:
-        progress.warn(code, message)
     return tuple(found)

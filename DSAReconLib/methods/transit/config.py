@@ -37,10 +37,10 @@ class Config:
         28, "Largest number of transit times; long runs get a wider spacing.", source=_OURS, minimum=4, maximum=100
     )
     support_noise: float = parameter(
-        2.15, "A voxel needs this many noise standard deviations in its window of views.", source=_OURS, minimum=0.5
+        1.4, "A voxel needs this many noise standard deviations in its window of views.", source=_OURS, minimum=0.5
     )
     sparsity_mm: float = parameter(
-        0.107,
+        0.03,
         "Weight of the L1 penalty: thickness of opacified vessel, averaged over the views, below which it wins.",
         unit="mm",
         source=_OURS,
@@ -65,11 +65,11 @@ class Config:
         source=_OURS,
         choices=("auto", "on", "off"),
     )
-    self_calibration: bool = parameter(
+    shift_calibration: bool = parameter(
         True, "Estimate per-view detector shifts (gantry wobble) against the reconstruction.", source=_OURS
     )
     smooth_background: bool = parameter(
-        True, "Ignore residuals that are smooth over the detector (scatter, drift).", source=_OURS
+        True, "Take off residuals that are smooth over the detector (drift, misregistration).", source=_OURS
     )
     memory_limit_gb: float = parameter(
         4.0, "The candidate support is thinned until the solver's arrays fit.", unit="GB", source=_OURS, minimum=0.25

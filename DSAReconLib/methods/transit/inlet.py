@@ -30,8 +30,6 @@ _VOXELS_MIN, _VOXELS_MAX = 400, 20_000
 _STEPS = 30
 _SMOOTHNESS = 0.002
 _KNOTS_MAX = 20
-_BOX_FILL = 0.7
-"""Typical share of a 3.6 mm box around the thickest voxels that is vessel; corrected after the first solve."""
 _UPDATE_KNOTS = 61
 _UPDATE_SMOOTHNESS = 0.1
 
@@ -157,8 +155,9 @@ def _aligned_median(
     reference = float(np.median(rises[earliest]))
     aligned = [np.interp(times_s + rises[n] - reference, times_s, curves[n] / curves[n].max()) for n in earliest]
     shape = np.median(aligned, axis=0)
-    peaks = curves[earliest].max(1) / (27 * _BOX_FILL)
-    return InletCurve(times_s, shape / max(shape.max(), 1e-9)).scaled(float(np.percentile(peaks, 75)))
+    # as if the thickest vessels filled 3.6 mm boxes; the first solve corrects the scale
+    plateau = float(np.percentile(curves[earliest].max(1), 75)) / 27
+    return InletCurve(times_s, shape / max(shape.max(), 1e-9)).scaled(plateau)
 
 
 def updated_inlet(

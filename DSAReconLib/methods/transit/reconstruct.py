@@ -6,21 +6,29 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import saved_state
 from DSAReconLib.methods.transit.assembly import assembled
+from DSAReconLib.methods.transit.calibration import (
+    Calibration,
+    calibrated,
+    no_calibration,
+    updated_background,
+    updated_shifts,
+)
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
 from DSAReconLib.methods.transit.inlet import estimate_inlet
-from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, refine_step
+from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, refine_step, render
 from DSAReconLib.methods.transit.residual_curves import needs_residual_curves, widened_plan
 from DSAReconLib.methods.transit.saved_state import SavedState
 from DSAReconLib.methods.transit.support import WINDOW_SHARE, candidate_support
 from DSAReconLib.methods.transit.transit_model import transit_basis, transit_delays
-from DSAReconLib.methods.transit.voxel_stage import first_solution, reweighted_solution
+from DSAReconLib.methods.transit.voxel_stage import data_problem, first_solution, reweighted_solution
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import Reconstruction
 
@@ -28,7 +36,7 @@ _VOXELS_PER_PIXEL = 0.87
 _SPACING_MAX_MM = 0.8
 _PIXELS_PER_VOXEL_MIN = 0.15
 _RESIDUAL_DECISION = 0.25
-"""Share of the refinement after which residual curves may be added."""
+"""Share of the refinement after which residual curves may be added; the calibration repeats as often."""
 _ARRAYS_PER_VOXEL = 7
 """Coefficient-sized arrays that the solver holds at once."""
 _IMAGE_SETS = 8
@@ -86,8 +94,11 @@ def reconstruct(
     job = _job(angiogram, grid, config, progress, checkpoint)
     saved = saved_state.load(checkpoint, job.key)
     saved = _voxel_rounds(job, saved or _first_round(job))
-    state, plan = _refined(job, saved) if config.refine_steps and len(saved.solution.support) else (None, None)
-    return assembled(saved.solution, state, plan, job.evidence, job.box, progress)
+    state, plan = None, None
+    if config.refine_steps and len(saved.solution.support):
+        saved, plan = _refined(job, saved)
+        state = saved.gaussians
+    return assembled(saved.solution, state, plan, calibrated(job.evidence, saved.calibration), job.box, progress)
 
 
 def _job(
@@ -95,8 +106,6 @@ def _job(
 ) -> _Job:
     """Weigh the data, choose voxel size and binning, warn of what can be seen at once."""
     evidence = gather_evidence(angiogram)
-    if len(evidence) < 8:
-        progress.warn("transit.few_views", f"Only {len(evidence)} views: thin vessels may be missing or doubled.")
     spacing = config.spacing_mm
     if spacing is None:
         spacing = min(max(_VOXELS_PER_PIXEL * evidence.pixel_mm, config.spacing_min_mm), _SPACING_MAX_MM)
@@ -135,7 +144,7 @@ def _first_round(job: _Job) -> SavedState:
             "transit.memory", f"The support was thinned to fit memory_limit_gb={config.memory_limit_gb:g}."
         )
     solution = first_solution(support, inlet, delays, evidence, config, job.progress)
-    state = SavedState(1, solution, np.zeros((len(evidence), 2)))
+    state = _recalibrated(job, SavedState(1, solution, no_calibration(evidence)))
     job.save(state)
     return state
 
@@ -150,36 +159,68 @@ def _voxels_max(job: _Job, functions: int) -> int:
 def _voxel_rounds(job: _Job, state: SavedState) -> SavedState:
     """The reweighted solves that are still to do."""
     for done in range(state.rounds, 1 + job.config.reweightings):
-        solution = reweighted_solution(state.solution, job.evidence, done - 1, job.config, job.progress)
-        state = replace(state, rounds=done + 1, solution=solution)
+        evidence = calibrated(job.evidence, state.calibration)
+        solution = reweighted_solution(state.solution, evidence, done - 1, job.config, job.progress)
+        state = _recalibrated(job, replace(state, rounds=done + 1, solution=solution))
         job.save(state)
     return state
 
 
-def _refined(job: _Job, saved: SavedState) -> tuple[GaussianState, RefinementPlan]:
+def _recalibrated(job: _Job, state: SavedState) -> SavedState:
+    """The state with its calibration updated from the voxel solution."""
+    if not len(state.solution.support):
+        return state
+    calibration = state.calibration
+    problem = data_problem(state.solution, calibrated(job.evidence, calibration))
+    model = problem.projector.project(problem.basis, state.solution.coefficients)
+    return replace(state, calibration=_aligned(job, calibration, model))
+
+
+def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) -> Calibration:
+    """Background and shifts updated from the model's line integrals."""
+    job.progress.check_cancelled()
+    if job.config.smooth_background:
+        calibration = replace(calibration, background=updated_background(job.evidence, calibration, model))
+    if job.config.shift_calibration:
+        calibration = replace(calibration, shifts_px=updated_shifts(job.evidence, calibration, model))
+    return calibration
+
+
+def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
     """Gaussians after all steps, with residual curves if the data ask for them."""
     config, solution = job.config, saved.solution
-    basis = transit_basis(solution.inlet, solution.delays_s)
-    plan = RefinementPlan(
-        job.evidence,
-        basis,
-        np.ones(len(basis), np.float32),
-        solution.support.spacing_mm,
-        config.refine_steps,
-        config.refine_batch,
-        config.seed,
-    )
+    plan = _plan(job, saved)
+    transit_functions = len(plan.basis)
     state = saved.gaussians or initial_gaussians(solution)
-    decision = round(_RESIDUAL_DECISION * config.refine_steps)
-    if state.coefficients.shape[1] > len(basis):
+    if state.coefficients.shape[1] > transit_functions:
         plan = widened_plan(plan, solution.inlet)
+    decision = round(_RESIDUAL_DECISION * config.refine_steps)
     while state.step < config.refine_steps:
         job.progress.check_cancelled()
-        undecided = state.step == decision and config.residual_curves != "off" and plan.basis is basis
+        if state.step in (decision, 2 * decision, 3 * decision):
+            calibration = _aligned(job, saved.calibration, render(state, plan.evidence, plan.basis))
+            saved = replace(saved, calibration=calibration)
+            plan = replace(plan, evidence=calibrated(job.evidence, calibration))
+        undecided = state.step == decision and config.residual_curves != "off" and len(plan.basis) == transit_functions
         if undecided and (config.residual_curves == "on" or needs_residual_curves(state, plan)):
             plan = widened_plan(plan, solution.inlet)
-            state = state.widened(len(plan.basis) - len(basis))
+            state = state.widened(len(plan.basis) - transit_functions)
         state, residual = refine_step(state, plan)
         job.progress.report("refine", state.step / config.refine_steps, metrics={"residual": residual})
-        job.save(replace(saved, gaussians=state), force=False)
-    return state, plan
+        saved = replace(saved, gaussians=state)
+        job.save(saved, force=False)
+    return saved, plan
+
+
+def _plan(job: _Job, saved: SavedState) -> RefinementPlan:
+    """What the refinement needs, without residual curves."""
+    basis = transit_basis(saved.solution.inlet, saved.solution.delays_s)
+    return RefinementPlan(
+        calibrated(job.evidence, saved.calibration),
+        basis,
+        np.ones(len(basis), np.float32),
+        saved.solution.support.spacing_mm,
+        job.config.refine_steps,
+        job.config.refine_batch,
+        job.config.seed,
+    )

@@ -6,11 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import VolumeGrid
+from DSAReconLib.methods.transit.calibration import Calibration
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.refinement import GaussianState
@@ -29,15 +27,15 @@ class SavedState:
         Solves done: 1 = first solution, 2 = first reweighting ...
     solution
         Result of the last solve.
-    shifts_px
-        Detector shifts per view (V, 2) that the solution was fitted with.
+    calibration
+        Corrections of the measurement that follow from the solution.
     gaussians
         State of the refinement, once it has begun.
     """
 
     rounds: int
     solution: TransitSolution
-    shifts_px: NDArray[np.float64]
+    calibration: Calibration
     gaussians: GaussianState | None = None
 
 
@@ -53,7 +51,8 @@ def save(checkpoint: CheckpointStore, key: str, state: SavedState) -> None:
     arrays: dict[str, Any] = {
         "key": key,
         "rounds": state.rounds,
-        "shifts_px": state.shifts_px,
+        "shifts_px": state.calibration.shifts_px,
+        "background": state.calibration.background,
         "index_zyx": solution.support.index_zyx,
         "shape_zyx": solution.support.grid.shape_zyx,
         "spacing_mm": solution.support.grid.spacing_mm,
@@ -86,4 +85,5 @@ def load(checkpoint: CheckpointStore | None, key: str) -> SavedState | None:
     if "shapes" in arrays:
         moments = tuple(arrays[f"moment{n}"] for n in range(4))
         gaussians = GaussianState(arrays["shapes"], arrays["mixture"], moments, int(arrays["step"]))  # type: ignore[arg-type]
-    return SavedState(int(arrays["rounds"]), solution, arrays["shifts_px"], gaussians)
+    calibration = Calibration(arrays["shifts_px"], arrays["background"])
+    return SavedState(int(arrays["rounds"]), solution, calibration, gaussians)

@@ -28,7 +28,7 @@ _REWEIGHT_FLOOR = 0.1
 _COHERENCE_BLUR_VOXELS = 2.0
 _COHERENCE_PER_WIDTH = 0.16
 _COHERENCE_MAX = 25.0
-_NOISE_FACTOR = 6.0
+_NOISE_FACTOR = 3.0
 _VIEWS_PER_SUBSET = 5
 _SUBSETS_MAX = 5
 _FULL_FILLING_MASS = 0.1
@@ -69,16 +69,21 @@ def data_problem(solution: TransitSolution, evidence: Evidence) -> LinearProblem
     return LinearProblem(projector, basis, evidence.line_integrals, evidence.weights)
 
 
-def penalty_weight(evidence: Evidence, spacing_mm: float, plateau: float, sparsity_mm: float) -> float:
-    """L1 weight per unit of filling.
+def uniform_penalty(support: Support, plateau: float, evidence: Evidence, sparsity_mm: float) -> NDArray[np.float32]:
+    """L1 weight per unit of filling (N,).
 
-    Equal to the gradient that a missing vessel of thickness ``sparsity_mm`` causes in all views,
-    or, if larger, that noise causes.
+    The gradient that a missing vessel of thickness ``sparsity_mm`` would cause in all views, or,
+    where it is larger, that noise causes; both at the voxel's own mean data weight.
     """
-    mass_mm = spacing_mm**3 / evidence.pixel_mm**2
+    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry)
+    ones = np.ones((len(evidence), 1), np.float32)
+    trust = projector.backproject(ones, evidence.weights)[0]
+    trust /= np.maximum(projector.backproject(ones, np.ones_like(evidence.weights))[0], np.float32(1e-9))
+    mass_mm = support.spacing_mm**3 / evidence.pixel_mm**2
     signal = sparsity_mm * plateau * len(evidence)
     noise = _NOISE_FACTOR * evidence.noise * math.sqrt(0.5 * len(evidence))
-    return mass_mm * plateau * max(signal, noise)
+    penalty = mass_mm * plateau * np.maximum(signal * trust, noise * np.sqrt(trust))
+    return np.maximum(penalty, penalty.max(initial=0.0) * 1e-3).astype(np.float32)
 
 
 def first_solution(
@@ -92,8 +97,8 @@ def first_solution(
     """Solve with a uniform penalty, then rescale so that the fullest voxels have filling 1."""
     empty = np.zeros((len(delays_s), len(support)), np.float32)
     start = TransitSolution(support, inlet, delays_s, empty)
-    weight = penalty_weight(evidence, support.spacing_mm, inlet.plateau, config.sparsity_mm)
-    solution = _solved(start, evidence, np.full(empty.shape, weight, np.float32), 0, config, progress)
+    penalty = uniform_penalty(support, inlet.plateau, evidence, config.sparsity_mm)
+    solution = _solved(start, evidence, np.broadcast_to(penalty, empty.shape), 0, config, progress)
     return _rescaled(solution)
 
 
@@ -109,8 +114,8 @@ def reweighted_solution(
             solution.inlet, evidence, solution.support, solution.coefficients, solution.delays_s, progress
         )
         solution = TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients)
-    weight = penalty_weight(evidence, solution.support.spacing_mm, solution.inlet.plateau, config.sparsity_mm)
-    return _solved(solution, evidence, weight * _reweighting(solution), config.full_steps, config, progress)
+    penalty = uniform_penalty(solution.support, solution.inlet.plateau, evidence, config.sparsity_mm)
+    return _solved(solution, evidence, penalty * _reweighting(solution), config.full_steps, config, progress)
 
 
 def pruned(solution: TransitSolution) -> TransitSolution:

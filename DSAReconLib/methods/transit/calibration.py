@@ -1,0 +1,129 @@
+"""Self-calibration against the reconstruction: smooth background and detector shifts.
+
+What no contrast can explain is put down to the measurement: a background that is smooth over
+the detector, and a shift of each view (gantry wobble). Shifts that equal a motion of the
+patient cannot be told from one and are taken out (gauge).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.methods.transit.evidence import Evidence
+
+_SHIFT_SIGNIFICANCE = 2.0
+_SHIFT_PRIOR_PX = 0.1
+_SHIFT_STEP_MAX_PX = 1.5
+_VESSEL_SHARE = 0.05
+_HUBER_NOISE = 3.0
+_BACKGROUND_BLOCK = 8
+_BACKGROUND_MM = 15.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Corrections of the measurement.
+
+    Parameters
+    ----------
+    shifts_px
+        Where each view's image is moved to, (row, column) pixels (V, 2).
+    background
+        Smooth additive part of the line integrals on blocks of 8 x 8 pixels (V, r, c).
+    """
+
+    shifts_px: NDArray[np.float64]
+    background: NDArray[np.float32]
+
+
+def no_calibration(evidence: Evidence) -> Calibration:
+    """Nothing to correct."""
+    rows, columns = (-(-n // _BACKGROUND_BLOCK) for n in evidence.geometry.detector_shape)
+    return Calibration(np.zeros((len(evidence), 2)), np.zeros((len(evidence), rows, columns), np.float32))
+
+
+def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
+    """The raw evidence with a calibration applied to values, weights and geometry."""
+    geometry = evidence.geometry
+    if calibration.shifts_px.any():
+        geometry = geometry.shifted_detector(calibration.shifts_px)
+    values = evidence.line_integrals
+    if calibration.background.any():
+        values = values - _expanded(calibration.background, values.shape)
+    return replace(evidence, line_integrals=values, geometry=geometry)
+
+
+def updated_background(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smooth part of data minus model outside the vessels, on blocks of pixels."""
+    bare = calibrated(raw, replace(calibration, background=np.zeros_like(calibration.background)))
+    level = _VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    limit = np.float32(_HUBER_NOISE * raw.noise)
+    weights = np.where(model < level, bare.weights, np.float32(0))
+    residual = np.clip(bare.line_integrals - model, -limit, limit) * weights
+    sigma = _BACKGROUND_MM / (raw.pixel_mm * _BACKGROUND_BLOCK)
+    total = ndimage.gaussian_filter(_blocks(residual), (0, sigma, sigma), mode="nearest")
+    trust = ndimage.gaussian_filter(_blocks(weights), (0, sigma, sigma), mode="nearest")
+    return np.where(trust > 0.05 * trust.max(), total / np.maximum(trust, np.float32(1e-6)), 0).astype(np.float32)
+
+
+def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Detector shifts (V, 2) after one robust Gauss-Newton step per view, gauge removed."""
+    evidence = calibrated(raw, calibration)
+    steps, errors = np.zeros((len(raw), 2)), np.full((len(raw), 2), np.inf)
+    limit = _HUBER_NOISE * evidence.noise
+    for view, image in enumerate(model):
+        gradient = np.stack(np.gradient(image.astype(float))).reshape(2, -1)
+        residual = (evidence.line_integrals[view] - image).ravel()
+        weights = evidence.weights[view].ravel() / np.maximum(1, np.abs(residual) / limit)
+        information = (gradient * weights) @ gradient.T
+        if np.linalg.cond(information) > 1e4:
+            continue
+        inverse = np.linalg.inv(information)
+        steps[view] = -inverse @ ((gradient * weights) @ residual)
+        errors[view] = evidence.noise * np.sqrt(np.diag(inverse))
+    known = np.isfinite(errors).all(1)
+    if not known.any() or np.mean((steps[known] / errors[known]) ** 2) < _SHIFT_SIGNIFICANCE**2:
+        return calibration.shifts_px
+    # views without contrast know nothing of their shift: shrink by the prior
+    steps *= _SHIFT_PRIOR_PX**2 / (_SHIFT_PRIOR_PX**2 + errors**2)
+    steps = _without_motion(steps, 1 / (_SHIFT_PRIOR_PX**2 + errors**2), raw.geometry)
+    return calibration.shifts_px + np.clip(steps, -_SHIFT_STEP_MAX_PX, _SHIFT_STEP_MAX_PX)
+
+
+def _without_motion(
+    shifts: NDArray[np.float64], trust: NDArray[np.float64], geometry: ConeBeamGeometry
+) -> NDArray[np.float64]:
+    """Take out the part of shifts (V, 2) that a translation of the patient causes."""
+    center, _ = geometry.project_points(np.zeros((1, 3)))
+    moved, _ = geometry.project_points(np.eye(3))
+    motion = (moved - center).transpose(0, 2, 1).reshape(-1, 3)
+    root = np.sqrt(trust / max(trust.max(), 1e-12)).reshape(-1, 1)
+    translation, *_ = np.linalg.lstsq(motion * root, shifts.reshape(-1, 1) * root, rcond=None)
+    return shifts - (motion @ translation).reshape(-1, 2)
+
+
+def _blocks(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums over blocks of 8 x 8 pixels, the last ones cut."""
+    views, rows, columns = images.shape
+    block = _BACKGROUND_BLOCK
+    padded = np.pad(images, ((0, 0), (0, -rows % block), (0, -columns % block)))
+    return padded.reshape(views, padded.shape[1] // block, block, -1, block).sum((2, 4))
+
+
+def _expanded(blocks: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Linear interpolation of block values to all pixels (V, R, C)."""
+    position = [(np.arange(n) + 0.5) / _BACKGROUND_BLOCK - 0.5 for n in shape[1:]]
+    result = blocks
+    for axis, place in enumerate(position, start=1):
+        place = np.clip(place, 0, blocks.shape[axis] - 1)
+        low = np.minimum(place.astype(int), blocks.shape[axis] - 2) if blocks.shape[axis] > 1 else place.astype(int)
+        high = np.minimum(low + 1, blocks.shape[axis] - 1)
+        weight = (place - low).astype(np.float32)
+        weight = weight.reshape([-1 if a == axis else 1 for a in range(3)])
+        result = np.take(result, low, axis) * (1 - weight) + np.take(result, high, axis) * weight
+    return result

@@ -1,0 +1,229 @@
+"""Pieces of the transit method: windows, support, temporal model, solver, calibration, state."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.checkpoint import CheckpointStore
+from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
+from DSAReconLib.methods.transit import saved_state
+from DSAReconLib.methods.transit.calibration import calibrated, no_calibration, updated_background, updated_shifts
+from DSAReconLib.methods.transit.config import Config
+from DSAReconLib.methods.transit.evidence import gather_evidence
+from DSAReconLib.methods.transit.inlet import updated_inlet
+from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, render
+from DSAReconLib.methods.transit.residual_curves import widened_plan
+from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
+from DSAReconLib.methods.transit.support import Support, candidate_support, window_stops
+from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, transit_basis, transit_delays
+from DSAReconLib.methods.transit.voxel_stage import TransitSolution, pruned, uniform_penalty
+from DSAReconLib.operators.sparse import SparseProjector
+from DSAReconLib.progress import SilentProgress
+
+VIEWS, NOISE = 12, 0.01
+TIMES = np.linspace(0, 4, VIEWS)
+
+
+def bolus(delay_s: float = 0.0) -> InletCurve:
+    times = curve_times(4.0)
+    rise, fall = np.clip((times - 0.4 - delay_s) / 0.4, 0, 1), np.clip((2.6 + delay_s - times) / 0.8, 0, 1)
+    return InletCurve(times, 0.1 * rise * fall)
+
+
+@pytest.fixture(name="geometry", scope="module")
+def short_scan() -> ConeBeamGeometry:
+    return ConeBeamGeometry.from_angles(
+        np.linspace(-95, 95, VIEWS), sod_mm=750, sdd_mm=1200, detector_shape=(64, 64), detector_spacing_mm=(1.6, 1.6)
+    )
+
+
+@pytest.fixture(name="solution", scope="module")
+def vertical_vessel() -> TransitSolution:
+    grid = VolumeGrid.centered(40, 0.8)
+    z, y, x = np.indices(grid.shape_zyx)
+    inside = (np.hypot(y - 20 + 4 * np.sin(z / 6), x - 24) < 2.2) & (z > 3) & (z < 37)
+    support = Support(grid, np.argwhere(inside).astype(np.int32))
+    inlet = bolus()
+    delays = transit_delays(inlet, step_s=0.2, delays_max=28)
+    coefficients = np.zeros((len(delays), len(support)), np.float32)
+    coefficients[np.argmin(np.abs(delays - 0.2))] = 1
+    return TransitSolution(support, inlet, delays, coefficients)
+
+
+@pytest.fixture(name="clean", scope="module")
+def line_integrals(solution, geometry) -> np.ndarray:
+    basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
+    projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, geometry)
+    return projector.project(basis, solution.coefficients)
+
+
+@pytest.fixture(name="evidence", scope="module")
+def measured(clean, geometry):
+    noisy = clean + np.random.default_rng(3).normal(0, NOISE, clean.shape).astype(np.float32)
+    variance = np.full(clean.shape, NOISE**2, np.float32)
+    return gather_evidence(Angiogram(noisy, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
+
+
+def test_noise_is_measured_despite_vessels(evidence):
+    assert evidence.noise == pytest.approx(NOISE, rel=0.1)
+
+
+def test_views_are_sorted_in_time_and_missing_pixels_weigh_nothing(clean, geometry):
+    order = np.random.default_rng(0).permutation(VIEWS)
+    variance = np.full(clean.shape, 1e-4, np.float32)
+    variance[:, :5] = np.inf
+    shuffled = Angiogram(clean[order], variance[order], geometry[order], TIMES[order], 4.0, order)
+    evidence = gather_evidence(shuffled)
+    np.testing.assert_array_equal(evidence.times_s, TIMES)
+    assert evidence.geometry == geometry
+    assert not evidence.weights[:, :5].any()
+    assert evidence.weights[:, 5:].min() == pytest.approx(1)
+
+
+def test_binning_keeps_the_mean_and_halves_the_noise(evidence):
+    binned = evidence.binned(2)
+    assert binned.line_integrals.mean() == pytest.approx(evidence.line_integrals.mean(), rel=1e-3)
+    assert binned.noise == pytest.approx(evidence.noise / 2)
+    assert binned.geometry.detector_shape == (32, 32)
+
+
+def test_windows_follow_time_and_hold_at_least_four_views():
+    times = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, 3.0, 4.0])
+    stops = window_stops(times, 0.5)
+    assert stops[0] == 5
+    assert stops[4] == 8
+    assert (np.diff(stops) >= 0).all()
+    assert (stops - np.arange(len(stops)) >= 4).all()
+
+
+def test_support_holds_the_vessel_and_little_else(evidence, solution):
+    box = evidence.geometry.field_of_view_grid(spacing_mm=1.0)
+    support, _ = candidate_support(
+        evidence, box, spacing_mm=0.8, window_s=1.2, threshold=0.03, voxels_max=10**6, progress=SilentProgress()
+    )
+    listed = np.zeros(support.grid.shape_zyx, bool)
+    listed[tuple(support.index_zyx.T)] = True
+    index = np.rint(support.grid.index_of(solution.support.points_mm)).astype(int)
+    assert listed[index[:, 2], index[:, 1], index[:, 0]].mean() > 0.98
+    assert len(support) < 8 * len(solution.support)
+
+
+def test_support_is_thinned_to_the_memory(evidence):
+    box = evidence.geometry.field_of_view_grid(spacing_mm=1.0)
+    options = {"spacing_mm": 0.8, "window_s": 1.2, "threshold": 0.02, "progress": SilentProgress()}
+    support, threshold = candidate_support(evidence, box, voxels_max=500, **options)
+    assert 0 < len(support) <= 500
+    assert threshold > 0.02
+
+
+def test_basis_functions_are_the_delayed_inlet_curve():
+    inlet = bolus()
+    basis = transit_basis(inlet, np.array([0.0, 0.2, 0.4]))
+    assert basis.values.max() <= inlet.values.max() + 1e-6
+    first, last = (np.interp(0.05, row[:40], inlet.times_s[:40]) for row in (basis.values[0], basis.values[2]))
+    assert last - first == pytest.approx(0.4, abs=0.02)
+
+
+def test_delays_reach_from_the_first_frame_to_the_last_arrival_that_can_be_seen():
+    delays = transit_delays(bolus(), step_s=0.2, delays_max=28)
+    assert delays[0] == pytest.approx(-bolus().onset_s, abs=0.2)
+    assert 2.0 < delays[-1] - delays[0] < 4.0
+    assert len(transit_delays(bolus(), step_s=0.05, delays_max=10)) <= 11
+
+
+def test_solver_recovers_filling_and_delay_from_clean_views(solution, clean, geometry):
+    basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
+    projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, geometry)
+    problem = LinearProblem(projector, basis, clean, np.ones_like(clean))
+    penalty = np.full(problem.shape, 1e-6, np.float32)
+    found = solve(problem, penalty, epochs=15, subsets=2, full_steps=30, after_pass=lambda done: None)
+    assert np.linalg.norm(problem.residual(found)) < 0.05 * np.linalg.norm(clean)
+    assert found.sum(0).mean() == pytest.approx(1, abs=0.05)
+    mean_delay = (solution.delays_s @ found) / found.sum(0)
+    assert np.median(np.abs(mean_delay - 0.2)) < 0.05
+
+
+def test_penalty_scales_with_the_square_of_the_contrast(solution, evidence):
+    single = uniform_penalty(solution.support, 0.1, replace(evidence, noise=1e-6), 0.05)
+    double = uniform_penalty(solution.support, 0.2, replace(evidence, noise=1e-6), 0.05)
+    np.testing.assert_allclose(double, 4 * single, rtol=1e-4)
+
+
+def test_pruning_drops_lone_voxels(solution):
+    lone = Support(solution.support.grid, np.vstack([solution.support.index_zyx, [[1, 1, 1]]]).astype(np.int32))
+    extra = np.concatenate([solution.coefficients, solution.coefficients[:, :1] * 0.1], 1)
+    kept = pruned(replace(solution, support=lone, coefficients=extra))
+    assert len(kept.support) == len(solution.support)
+
+
+def test_inlet_update_moves_towards_the_true_curve(solution, evidence):
+    wrong = InletCurve(solution.inlet.times_s, ndimage.gaussian_filter1d(solution.inlet.values, 15)).scaled(0.1)
+    start = replace(solution, inlet=wrong)
+    updated = updated_inlet(wrong, evidence, start.support, start.coefficients, start.delays_s, SilentProgress())
+
+    def error(curve):
+        return np.sqrt(np.mean((curve.values / curve.plateau - solution.inlet.values / solution.inlet.plateau) ** 2))
+
+    assert error(updated) < 0.75 * error(wrong)
+
+
+def test_detector_shifts_are_found_up_to_a_motion_of_the_patient(solution, clean, geometry, evidence):
+    true = np.random.default_rng(5).normal(0, 0.3, (VIEWS, 2))
+    moved = replace(evidence, geometry=geometry.shifted_detector(-true))
+    calibration = no_calibration(moved)
+    for _ in range(6):
+        seen = calibrated(moved, calibration)
+        basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
+        projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, seen.geometry)
+        model = projector.project(basis, solution.coefficients)
+        calibration = replace(calibration, shifts_px=updated_shifts(moved, calibration, model))
+    with_contrast = clean.max((1, 2)) > 0.1
+    before = true[with_contrast, 1]
+    after = (true - calibration.shifts_px)[with_contrast, 1]
+    angle = np.linspace(-95, 95, VIEWS)[with_contrast]
+    motion = np.stack([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))], 1)
+    left = [values - motion @ np.linalg.lstsq(motion, values, rcond=None)[0] for values in (before, after)]
+    assert np.sqrt(np.mean(left[1] ** 2)) < 0.25 * np.sqrt(np.mean(left[0] ** 2))
+
+
+def test_smooth_background_is_found_beside_the_vessels(clean, evidence):
+    row, column = np.mgrid[:64, :64] / 64
+    ramp = (0.02 * row - 0.01 * column).astype(np.float32)
+    drifted = replace(evidence, line_integrals=evidence.line_integrals + ramp)
+    calibration = no_calibration(drifted)
+    calibration = replace(calibration, background=updated_background(drifted, calibration, clean))
+    remaining = calibrated(drifted, calibration).line_integrals - evidence.line_integrals
+    assert np.abs(remaining).mean() < 0.4 * np.abs(ramp).mean()
+
+
+def test_gaussians_start_with_the_mass_of_their_voxels(solution, evidence, clean):
+    state = initial_gaussians(solution)
+    expected = solution.filling.sum() * solution.support.spacing_mm**3
+    assert state.volumes_mm3.sum() == pytest.approx(expected, rel=1e-4)
+    rendered = render(state, evidence, transit_basis(solution.inlet, solution.delays_s))
+    assert rendered.sum() == pytest.approx(clean.sum(), rel=0.03)
+
+
+def test_residual_curves_leave_the_rendering_unchanged_at_first(solution, evidence):
+    basis = transit_basis(solution.inlet, solution.delays_s)
+    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), 0.8, 10, 4, 0)
+    state = initial_gaussians(solution)
+    wide = widened_plan(plan, solution.inlet)
+    widened = state.widened(len(wide.basis) - len(basis))
+    np.testing.assert_allclose(render(widened, evidence, wide.basis), render(state, evidence, basis), atol=1e-5)
+
+
+def test_saved_state_survives_a_round_trip_and_is_refused_by_another_job(tmp_path, solution, evidence):
+    store = CheckpointStore(tmp_path / "checkpoint")
+    key = saved_state.job_key(evidence, Config())
+    state = saved_state.SavedState(2, solution, no_calibration(evidence), initial_gaussians(solution))
+    saved_state.save(store, key, state)
+    loaded = saved_state.load(store, key)
+    assert loaded is not None
+    assert loaded.rounds == 2
+    np.testing.assert_array_equal(loaded.solution.coefficients, solution.coefficients)
+    np.testing.assert_array_equal(loaded.gaussians.shapes, state.gaussians.shapes)
+    assert saved_state.load(store, saved_state.job_key(evidence, Config(seed=1))) is None
