@@ -258,12 +258,13 @@ def _add_angles(dataset: Dataset, run: XaRun, form: AngleForm) -> None:
 
 
 def _increments(angle_deg: NDArray[np.float64], form: AngleForm) -> tuple[float, NDArray[np.float64]]:
-    """First angle and increments as the header has them."""
-    first = float(angle_deg[0])
+    """First angle and increments as the header has them; angles lie in +-180 degrees (C.8.7.5.1.2)."""
+    within = (angle_deg + 180.0) % 360.0 - 180.0
+    first, angle_deg = float(within[0]), angle_deg + (within[0] - angle_deg[0])
     if form == "absolute":
-        return 0.0, angle_deg
+        return 0.0, within
     if form == "absolute_with_base":
-        return first, angle_deg
+        return first, within
     if form == "steps":
         step = np.diff(angle_deg)
         return first, np.concatenate([step[:1], step])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from DSAReconLib.acquisition import RotationalRun
 from DSAReconLib.dicom.xa_writer import XaEncoding, XaIdentity, XaRun, write_xa_pair, write_xa_run
-from DSAReconLib.errors import ResourceError
+from DSAReconLib.errors import ConfigError, ResourceError
 from DSAReconLib.io.truth import write_truth
 from DSAReconLib.simulation.carm import RunPoses
 from DSAReconLib.simulation.case import SimulatedCase
@@ -30,8 +30,15 @@ def write_case(
     ------
     ResourceError
         The folder cannot be written.
+    ConfigError
+        The runs differ in their number of frames, so that one object cannot hold them.
     """
     folder = Path(folder)
+    if one_object and len(case.mask_run) != len(case.fill_run):
+        raise ConfigError(
+            f"One object holds as many mask frames as fill frames; got {len(case.mask_run)} and {len(case.fill_run)}.",
+            hint="Leave out --one-object or --mask-views.",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".simulate-", dir=folder))

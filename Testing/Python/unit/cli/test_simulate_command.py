@@ -82,6 +82,13 @@ def test_a_missing_tree_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "case").exists()
 
 
+def test_one_object_needs_runs_of_equal_length(tmp_path):
+    words = ("--preset", "tiny", "--views", "6", "--mask-views", "5", "--detector", "16", "--one-object")
+    with pytest.raises(ConfigError, match="6"):
+        simulate.run(parsed("--out", str(tmp_path), *words), FakeConsole())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     args = parsed("--out", str(tmp_path / "file" / "case"), "--preset", "tiny", "--views", "4", "--detector", "16")

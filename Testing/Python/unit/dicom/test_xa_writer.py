@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import subprocess
 
@@ -62,6 +63,17 @@ def test_every_form_of_angles_says_the_same(tmp_path, runs, form):
     read = read_run(tmp_path / "run.dcm")
     assert read.geometry.isclose(runs[2].fill_run.geometry, 1e-5)
     np.testing.assert_allclose(read.times_s, runs[2].fill_run.times_s, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ANGLE_FORMS[:3])
+def test_angles_beyond_half_a_turn_are_written_within_it(tmp_path, runs, form):
+    run = dataclasses.replace(runs[1], primary_deg=runs[1].primary_deg + 150.0)
+    write_xa_run(tmp_path / "run.dcm", run, IDENTITY, XaEncoding(angles=form))
+    dataset = pydicom.dcmread(tmp_path / "run.dcm", stop_before_pixels=True)
+    assert abs(dataset.PositionerPrimaryAngle) <= 180
+    read = read_run(tmp_path / "run.dcm").geometry.primary_angle_deg
+    difference = (read - run.primary_deg + 180) % 360 - 180
+    np.testing.assert_allclose(difference, 0, atol=1e-5)
 
 
 def test_pixels_come_back_exactly_as_lin_and_within_a_step_as_log(tmp_path, runs):
