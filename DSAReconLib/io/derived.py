@@ -46,11 +46,13 @@ def gaussians_from_volume(volume: DynamicVolume, minimum: float, times_s: ArrayL
     a (2 pi)^(3/2) sigma^3 = mu dx dy dz. Blocks of voxels are merged until at most
     :data:`MAX_CONVERTED_GAUSSIANS` are left.
     """
-    basis, coefficients = _compact(volume, times_s)
-    position = np.flatnonzero(volume.curves(times_s).max(1) >= minimum) if coefficients.size else np.zeros(0, int)
+    peak = volume.peak(times_s).ravel()
+    if volume.support is not None:
+        peak = peak[volume.support]
+    position = np.flatnonzero(peak >= minimum)
+    basis, coefficients = _compact(volume, position, times_s)
     flat = position if volume.support is None else volume.support[position]
     index = np.stack(np.unravel_index(flat, volume.grid.shape_zyx), -1)
-    coefficients = coefficients[:, position]
     block = 1
     while len(index) > MAX_CONVERTED_GAUSSIANS:
         block *= 2
@@ -69,12 +71,14 @@ def gaussians_from_volume(volume: DynamicVolume, minimum: float, times_s: ArrayL
     )
 
 
-def _compact(volume: DynamicVolume, times_s: ArrayLike) -> tuple[TemporalBasis, NDArray[np.float32]]:
-    """Basis and coefficients (K, N); resampled to hats at ``times_s`` if that needs fewer functions."""
+def _compact(
+    volume: DynamicVolume, position: NDArray[np.int64], times_s: ArrayLike
+) -> tuple[TemporalBasis, NDArray[np.float32]]:
+    """Basis and coefficients (K, N) of voxels (by position in the support); hats at ``times_s`` if those are fewer."""
     times = np.atleast_1d(np.asarray(times_s, float))
     if len(volume.basis) <= len(times):
-        return volume.basis, volume.coefficients
-    return TemporalBasis.hats(times), np.ascontiguousarray(volume.curves(times).T)
+        return volume.basis, volume.coefficients[:, position]
+    return TemporalBasis.hats(times), np.ascontiguousarray(volume.curves(times, position).T)
 
 
 def _merge_blocks(

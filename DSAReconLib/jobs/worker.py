@@ -26,6 +26,7 @@ from DSAReconLib.jobs.events import EventProgress, beating
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.jobs.log import internal_error
 from DSAReconLib.jobs.protocol import CANCEL_LIMIT_S, PROTOCOL_VERSION, Event, encode_event, is_cancel
+from DSAReconLib.jobs.resources import resolve_device
 from DSAReconLib.jobs.resume import discard_checkpoint, has_state
 
 FINISHED, FAILED, CANCELLED = 0, 1, 130
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     _log_to_stderr()
     try:
         job = _read_job(arguments)
-        progress.send("started", protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid(), device=job.device)
+        device = resolve_device(job.device)
+        progress.send("started", protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid(), device=device)
         _listen_for_cancel(progress, job)
         with beating(progress):
             return _run(job, progress)
