@@ -376,12 +376,13 @@ def _decimal(value: float) -> str:
 
 def _save(path: Path, dataset: Dataset, encoding: XaEncoding) -> None:
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     uncompressed = "implicit" if encoding.transfer_syntax == "implicit" else "explicit"
-    meta.TransferSyntaxUID = TRANSFER_SYNTAXES[uncompressed]
+    meta.TransferSyntaxUID = UID(TRANSFER_SYNTAXES[uncompressed])
     dataset.file_meta = meta
     dataset["PixelData"].VR = "OW"
     if encoding.transfer_syntax != uncompressed:

@@ -76,7 +76,7 @@ def write_truth(folder: Path, truth: Truth) -> None:
     np.savez_compressed(folder / "attenuation.npz", **_factorized(truth.volume))
     write_volume(folder / "vessels.nrrd", truth.occupancy, truth.volume.grid)
     write_volume(folder / "arrival_time.nrrd", truth.arrival_s, truth.volume.grid, keys={"unit": "s"})
-    lines = {
+    lines: dict[str, Any] = {
         "points_mm": truth.centerline_mm,
         "radius_mm": truth.centerline_radius_mm,
         "branch": truth.centerline_branch,

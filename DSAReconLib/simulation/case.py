@@ -130,8 +130,8 @@ def _expose(
     mask_paths = patient.paths(mask_poses.true, progress)
     same = mask_poses.true == fill_poses.true
     fill_paths: TissuePaths = mask_paths if same else patient.paths(fill_poses.true, progress)
-    runs = []
-    median = None
+    runs: list[RotationalRun] = []
+    median: float | None = None
     for name, poses, paths, contrast in (
         ("mask", mask_poses, mask_paths, None),
         ("fill", fill_poses, fill_paths, clean),

@@ -87,4 +87,4 @@ def _poisson(mean: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
     counts = mean + np.sqrt(mean) * rng.standard_normal(mean.shape, np.float32)
     few = mean < 1000
     counts[few] = rng.poisson(mean[few])
-    return counts
+    return counts.astype(np.float32, copy=False)

@@ -161,7 +161,7 @@ def murray_radii(
 
 def branch_lengths_mm(tree: VesselTree) -> NDArray[np.float64]:
     """Length of every branch (B,), mm, from the bifurcation where it starts."""
-    return np.bincount(tree.branch, weights=tree.segment_length_mm)
+    return np.bincount(tree.branch, weights=tree.segment_length_mm).astype(np.float64)
 
 
 def pruned(tree: VesselTree, shortest_mm: float) -> VesselTree:

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from DSAReconLib.simulation.growth import TreeBuilder, grow_towards, pruned
 from DSAReconLib.simulation.trees import VesselKind, VesselTree
 
+Point = tuple[float, float, float]
+
 BRAIN_CENTER_MM = np.array([0.0, 6.0, 20.0])
 BRAIN_HALF_AXES_MM = np.array([60.0, 74.0, 54.0])
 
@@ -40,7 +42,7 @@ _INFERIOR_CORTICAL = [
     ((34, 24), (60, 34)), ((34, 17), (67, 10)), ((24, 10), (50, -8)), ((12, 5), (24, -16)), ((2, 3), (-4, -17)),
     ((-8, 2), (-24, -13)),
 ]  # fmt: skip
-_ANTERIOR_CORTICAL = [
+_ANTERIOR_CORTICAL: list[tuple[Point, list[Point]]] = [
     ((3, -30, 17), [(4, -46, 12), (5, -58, 10)]), ((2.5, -40, 28), [(4, -54, 28), (5, -63, 30)]),
     ((4.5, -40, 51), [(5.5, -48, 56), (8, -50, 57)]), ((5, -26, 60), [(6, -26, 67), (9, -24, 70)]),
     ((5.5, 2, 66), [(6, 8, 71), (9, 14, 72)]), ((3.2, 18, 48), [(4, 28, 56), (6, 38, 63)]),
@@ -84,7 +86,7 @@ def avm_tree(seed: int = 0, *, density: float = 0.35) -> VesselTree:
     feeders = []
     for start, via in ((landmark["superior_end"], (44, 17, 37)), (landmark["pericallosal_end"], (20, 22, 54))):
         entry = center + 0.5 * nidus_radius * (np.asarray(via) - center) / np.linalg.norm(np.asarray(via) - center)
-        path = builder.add_path([via, entry, center], start=start, wiggle_mm=0.9, weight=9.0)
+        path = builder.add_path(np.array([via, entry, center]), start=start, wiggle_mm=0.9, weight=9.0)
         feeders.append(path[-max(3, len(path) // 4) :])
     nidus = _nidus(builder, np.concatenate(feeders), center, nidus_radius)
     _draining_veins(builder, nidus, center)

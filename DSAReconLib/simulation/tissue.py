@@ -38,9 +38,10 @@ def with_blush(
         places.append(np.ravel_multi_index(tuple(index.T[::-1]), grid.shape_zyx))
         distance = np.linalg.norm(ball[inside], axis=1) * spacing / BLUSH_RADIUS_MM
         weights.append((BLOOD_FRACTION * (1 - distance**2) ** 2).astype(np.float32))
-    support = np.union1d(volume.support, np.concatenate(places))
+    vessels = np.arange(grid.num_voxels) if volume.support is None else volume.support
+    support = np.union1d(vessels, np.concatenate(places))
     coefficients = np.zeros((len(volume.coefficients), len(support)), np.float32)
-    coefficients[:, np.searchsorted(support, volume.support)] = volume.coefficients
+    coefficients[:, np.searchsorted(support, vessels)] = volume.coefficients
     for place, weight, contrast in zip(places, weights, curve, strict=True):
         column = np.searchsorted(support, place)
         coefficients[:, column] += contrast[:, None] * (np.float32(IODINE_MM_ML_MG) * weight)
