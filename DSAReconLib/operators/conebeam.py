@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.kernels import raycast
 from DSAReconLib.kernels.backend import resolve_device
 from DSAReconLib.kernels.raycast.workspace import Workspace
-from DSAReconLib.operators.dispatch import LinearKernel, apply_linear
+from DSAReconLib.operators.dispatch import LinearKernel, apply_linear, raycast_kernel
 from DSAReconLib.operators.linear import LinearOperator
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from DSAReconLib.kernels.raycast import RaySetup
 
 
@@ -116,17 +113,4 @@ class ConeBeamProjector(LinearOperator):
         return self._kernel("backproject", "projections", self.range_shape)
 
     def _kernel(self, name: str, argument: str, shape: tuple[int, ...]) -> LinearKernel:
-        def cpu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return getattr(raycast.backend(), name)(x, self._setup, workspace=self._workspace)  # type: ignore[no-any-return]
-
-        def cuda(x: Tensor) -> Tensor:
-            from DSAReconLib.kernels.cuda import raycast as cuda_raycast
-
-            return getattr(cuda_raycast, name)(x, self._setup)  # type: ignore[no-any-return]
-
-        def by_reference(x: Tensor) -> Tensor:
-            from DSAReconLib.kernels.raycast import reference
-
-            return getattr(reference, name)(x, self._setup)  # type: ignore[no-any-return]
-
-        return LinearKernel(argument, shape, cpu, cuda, by_reference)
+        return raycast_kernel(name, argument, shape, (self._setup,), self._workspace)

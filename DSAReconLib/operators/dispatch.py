@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.raycast import checked_array
+from DSAReconLib.kernels.raycast import backend, checked_array
+from DSAReconLib.kernels.raycast.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +59,8 @@ def apply_linear(kernel: LinearKernel, transpose: LinearKernel | None, x: Any, d
     ValueError
         Wrong shape, or NaN or infinity in an array on the CPU.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
+    loaded = sys.modules.get("torch")
+    if loaded is not None and isinstance(x, loaded.Tensor):
         return _apply_to_tensor(kernel, transpose, x)
     array = checked_array(kernel.argument, x, kernel.shape)
     if device == "cpu":
@@ -67,6 +68,27 @@ def apply_linear(kernel: LinearKernel, transpose: LinearKernel | None, x: Any, d
     import torch
 
     return kernel.cuda(torch.from_numpy(array).to(device)).cpu().numpy()
+
+
+def raycast_kernel(
+    name: str, argument: str, shape: tuple[int, ...], parameters: tuple[Any, ...], workspace: Workspace
+) -> LinearKernel:
+    """The function ``name`` of the ray casting backends, with its ``parameters`` behind the array."""
+
+    def cpu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return getattr(backend(), name)(x, *parameters, workspace=workspace)  # type: ignore[no-any-return]
+
+    def cuda(x: Tensor) -> Tensor:
+        from DSAReconLib.kernels.cuda import raycast as cuda_raycast
+
+        return getattr(cuda_raycast, name)(x, *parameters)  # type: ignore[no-any-return]
+
+    def by_reference(x: Tensor) -> Tensor:
+        from DSAReconLib.kernels.raycast import reference
+
+        return getattr(reference, name)(x, *parameters)  # type: ignore[no-any-return]
+
+    return LinearKernel(argument, shape, cpu, cuda, by_reference)
 
 
 def _apply_to_tensor(kernel: LinearKernel, transpose: LinearKernel | None, x: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.kernels.cuda.launch import Launch, gpu_launcher
+from DSAReconLib.kernels.raycast import reference
 from DSAReconLib.kernels.raycast.setup import AXES_MAB, AxisGroup, RaySetup
 
 if TYPE_CHECKING:
@@ -60,6 +62,20 @@ def backproject_fdk(filtered: Tensor, setup: RaySetup, launch: Launch | None = N
     arguments = [out, nz, ny, nx, _padded(filtered), matrices, views, rows, columns]
     launch("backproject_voxels", _grid(nx, ny, nz), _BLOCK, arguments)
     return out
+
+
+def project_dynamic(
+    coefficients: Tensor, weights: NDArray[np.float32], setup: RaySetup, launch: Launch | None = None
+) -> Tensor:
+    """Line integrals (V, R, C); view v sees sum_k weights[v, k] coefficients[k], (K, z, y, x)."""
+    return reference.project_dynamic(coefficients, weights, setup, partial(project, launch=launch))
+
+
+def backproject_dynamic(
+    projections: Tensor, weights: NDArray[np.float32], setup: RaySetup, launch: Launch | None = None
+) -> Tensor:
+    """Adjoint of :func:`project_dynamic` in the coefficients: (K, z, y, x)."""
+    return reference.backproject_dynamic(projections, weights, setup, partial(backproject, launch=launch))
 
 
 def _padded(stack: Tensor) -> Tensor:

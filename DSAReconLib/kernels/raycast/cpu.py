@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.raycast import cpu_joseph, cpu_voxel
+from DSAReconLib.kernels.raycast import cpu_joseph, cpu_mixing, cpu_voxel
 from DSAReconLib.kernels.raycast.setup import AxisGroup, RaySetup
 from DSAReconLib.kernels.raycast.workspace import Workspace
 from DSAReconLib.kernels.threads import kernel_launch
@@ -28,11 +28,7 @@ def project(
         for group in setup.groups:
             padded = workspace.zero_bordered(_padded_shape(group))
             cpu_joseph.pad_volume(volume, group.axis, padded)
-            _, count_b, count_a = group.shape_mba
-            spacing = group.spacing_mm.astype(np.float32)
-            cpu_joseph.project_joseph(
-                padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, spacing, group.row_blocks, out
-            )
+            _add_line_integrals(padded, group, out)
     return out
 
 
@@ -46,17 +42,56 @@ def backproject(
     """Adjoint of :func:`project`: (z, y, x) from C-contiguous float32 projections (V, R, C)."""
     workspace = workspace or Workspace()
     out = np.empty(setup.grid.shape_zyx, np.float32) if out is None else out
-    out[:] = 0
     with kernel_launch(chunk_size=1):
+        out[:] = 0
         for group in setup.groups:
             padded = workspace.zero_bordered(_padded_shape(group))
-            _, count_b, count_a = group.shape_mba
-            spacing = group.spacing_mm.astype(np.float32)
-            cpu_joseph.backproject_joseph(
-                padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, spacing, projections
-            )
+            _scatter_projections(projections, group, padded)
             cpu_joseph.add_unpadded(padded, group.axis, out)
             _clear_border(padded)
+    return out
+
+
+def project_dynamic(
+    coefficients: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Line integrals (V, R, C); view v sees sum_k weights[v, k] coefficients[k], (K, z, y, x)."""
+    workspace = workspace or Workspace()
+    out = np.empty(setup.range_shape, np.float32) if out is None else out
+    with kernel_launch(chunk_size=1):
+        out[:] = 0
+        for view in np.flatnonzero(weights.any(1)):
+            for group in setup.subset(view).groups:
+                padded = workspace.zero_bordered(_padded_shape(group))
+                cpu_mixing.pad_mixed(coefficients, weights[view], group.axis, padded)
+                _add_line_integrals(padded, group, out[view : view + 1])
+    return out
+
+
+def backproject_dynamic(
+    projections: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Adjoint of :func:`project_dynamic` in the coefficients: (K, z, y, x)."""
+    workspace = workspace or Workspace()
+    out = np.empty((weights.shape[1], *setup.grid.shape_zyx), np.float32) if out is None else out
+    with kernel_launch(chunk_size=1):
+        out[:] = 0
+        for view in np.flatnonzero(weights.any(1)):
+            for group in setup.subset(view).groups:
+                padded = workspace.zero_bordered(_padded_shape(group))
+                _scatter_projections(projections[view : view + 1], group, padded)
+                cpu_mixing.add_unpadded_mixed(padded, weights[view], group.axis, out)
+                _clear_border(padded)
     return out
 
 
@@ -70,13 +105,28 @@ def backproject_fdk(
     """Sum over views of filtered(projection of the voxel) / depth^2, (z, y, x), 1/mm^2."""
     workspace = workspace or Workspace()
     out = np.empty(setup.grid.shape_zyx, np.float32) if out is None else out
-    out[:] = 0
     views, rows, columns = setup.range_shape
     with kernel_launch(chunk_size=2):
+        out[:] = 0
         padded = workspace.zero_bordered((views, rows + _PAD, columns + _PAD))
         cpu_voxel.pad_images(filtered, padded)
         cpu_voxel.backproject_voxels(out, padded.reshape(-1), setup.matrices_f32, rows, columns)
     return out
+
+
+def _add_line_integrals(padded: NDArray[np.float32], group: AxisGroup, out: NDArray[np.float32]) -> None:
+    _, count_b, count_a = group.shape_mba
+    cpu_joseph.project_joseph(
+        padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, group.spacing_f32, group.row_blocks, out
+    )
+
+
+def _scatter_projections(projections: NDArray[np.float32], group: AxisGroup, padded: NDArray[np.float32]) -> None:
+    """Overwrite ``padded``, border included, with the adjoint of :func:`_add_line_integrals`."""
+    _, count_b, count_a = group.shape_mba
+    cpu_joseph.backproject_joseph(
+        padded.reshape(-1), count_b, count_a, group.tiles, group.rays_f32, group.spacing_f32, projections
+    )
 
 
 def _padded_shape(group: AxisGroup) -> tuple[int, int, int]:

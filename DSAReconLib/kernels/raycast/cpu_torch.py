@@ -50,6 +50,34 @@ def backproject_fdk(
     return _through_torch(reference.backproject_fdk, filtered, setup, out)
 
 
+def project_dynamic(
+    coefficients: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Line integrals (V, R, C); view v sees sum_k weights[v, k] coefficients[k]."""
+    from DSAReconLib.kernels.raycast import reference
+
+    return _through_torch(lambda x, rays: reference.project_dynamic(x, weights, rays), coefficients, setup, out)
+
+
+def backproject_dynamic(
+    projections: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    setup: RaySetup,
+    *,
+    out: NDArray[np.float32] | None = None,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float32]:
+    """Adjoint of :func:`project_dynamic` in the coefficients: (K, z, y, x)."""
+    from DSAReconLib.kernels.raycast import reference
+
+    return _through_torch(lambda y, rays: reference.backproject_dynamic(y, weights, rays), projections, setup, out)
+
+
 def _through_torch(
     function: Callable, values: NDArray[np.float32], setup: RaySetup, out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:

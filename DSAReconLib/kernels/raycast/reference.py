@@ -6,8 +6,11 @@ throughout, so that adjointness holds to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from DSAReconLib.kernels.raycast.setup import AxisGroup, RaySetup
 
@@ -46,6 +49,36 @@ def backproject(projections: Tensor, setup: RaySetup) -> Tensor:
         inner = padded.reshape(slices, count_b + 3, pitch)[:, 1:-2, 1:-2]
         back = sorted(range(3), key=lambda axis: group.permutation[axis])
         out = out + inner.permute(back)
+    return out
+
+
+def project_dynamic(
+    coefficients: Tensor, weights: NDArray[np.float32], setup: RaySetup, run: Callable = project
+) -> Tensor:
+    """Line integrals (V, R, C); view v sees sum_k weights[v, k] coefficients[k], (K, z, y, x).
+
+    ``run`` projects one volume.
+    """
+    out = coefficients.new_zeros(setup.range_shape)
+    for view, row in enumerate(weights):
+        knots = np.flatnonzero(row)
+        if len(knots):
+            mixed = sum(float(row[k]) * coefficients[k] for k in knots)
+            out[view] = run(mixed, setup.subset(view))[0]
+    return out
+
+
+def backproject_dynamic(
+    projections: Tensor, weights: NDArray[np.float32], setup: RaySetup, run: Callable = backproject
+) -> Tensor:
+    """Adjoint of :func:`project_dynamic` in the coefficients: (K, z, y, x); ``run`` backprojects one view."""
+    out = projections.new_zeros((weights.shape[1], *setup.grid.shape_zyx))
+    for view, row in enumerate(weights):
+        knots = np.flatnonzero(row)
+        if len(knots):
+            volume = run(projections[view : view + 1], setup.subset(view))
+            for k in knots:
+                out[k] += float(row[k]) * volume
     return out
 
 

@@ -75,6 +75,11 @@ class AxisGroup:
         return self.rays.astype(np.float32)
 
     @cached_property
+    def spacing_f32(self) -> NDArray[np.float32]:
+        """:attr:`spacing_mm` as the fast kernels read it."""
+        return self.spacing_mm.astype(np.float32)
+
+    @cached_property
     def row_blocks(self) -> NDArray[np.int32]:
         """(B, 3) int32: tile, first row, end row of each parallel task."""
         blocks = [
@@ -118,7 +123,8 @@ class RaySetup:
 
     def subset(self, views: slice | int | ArrayLike) -> RaySetup:
         """Set-up of some views, in the order given, without computing anything again."""
-        chosen = np.atleast_1d(np.arange(self.num_views)[views])
+        index = views if isinstance(views, slice) else np.asarray(views)
+        chosen = np.atleast_1d(np.arange(self.num_views)[index])
         groups = tuple(part for group in self.groups if len((part := group.subset(chosen)).tiles))
         return RaySetup(self.grid, len(chosen), self.detector_shape, groups, self.matrices[chosen])
 
