@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from DSAReconLib.progress import Progress
 
 WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-_BLOCK_VALUES = 1 << 23  # padded values per block of views: 32 MB, about 0.2 s of work
+_BLOCK_VALUES = 1 << 22  # padded values per block of views: 16 MB per array
+_BLOCK_UPDATES = 1 << 27  # voxels times views per block: 0.1 to 0.2 s on two cores, so that cancelling is prompt
+_FEWEST_VIEWS = 4  # per block: below, adding up the volumes costs more than the backprojection
 _FFT_WORKERS = 2
 _TAPER_SHARE = 8  # an unmeasured border falls to zero within this share of the row
 
@@ -243,7 +245,7 @@ class FdkFilter:
         foot = geometry.detector_center_mm - geometry.source_mm
         u = np.einsum("vi,vi->v", foot, unit_u)[:, None] + np.outer(lengths[0], np.arange(columns) - (columns - 1) / 2)
         v = np.einsum("vi,vi->v", foot, unit_v)[:, None] + np.outer(lengths[1], np.arange(rows) - (rows - 1) / 2)
-        u, v = u[:, None, :], v[:, :, None]
+        u, v = u[:, None, :].astype(np.float32), v[:, :, None].astype(np.float32)
         # Two lengths are kept although the motion and the filtered rows are not quite parallel, because only so
         # the level of compact objects stays right (RTK does the same): |source| instead of its distance from the
         # axis (tilted C-arm: a cone of frequencies is never measured), and all of the motion within the detector
@@ -255,8 +257,10 @@ class FdkFilter:
         along_n = np.einsum("vi,vi->v", step, normal)[:, None]
         in_plane = np.linalg.norm(step - along_n * normal, axis=1)
         in_plane = np.copysign(in_plane, np.einsum("vi,vi->v", step, unit_u))[:, None, None]
-        across = np.abs(in_plane - u * far * along_n[:, None] / (far**2 + v**2)) / np.sqrt(far**2 + u**2 + v**2)
-        return (far**2 * across * self._redundancy[views][:, None, :]).astype(np.float32)
+        share = self._redundancy[views][:, None, :]
+        in_plane, along_n, far = (x.astype(np.float32) for x in (in_plane, along_n[:, None], far))
+        across = np.abs(in_plane - u * far * along_n / (far**2 + v**2)) / np.sqrt(far**2 + u**2 + v**2)
+        return far**2 * across * share
 
 
 def reconstruct_fdk(
@@ -289,10 +293,11 @@ def reconstruct_fdk(
         Where progress is reported and cancelling is asked for, once per block of views.
     """
     projector = ConeBeamProjector(grid, geometry, device)
+    block = min(fdk_filter.block, max(_FEWEST_VIEWS, _BLOCK_UPDATES // grid.num_voxels))
     total: Any = None
-    for start in range(0, len(geometry), fdk_filter.block):
+    for start in range(0, len(geometry), block):
         progress.check_cancelled()
-        views = slice(start, min(start + fdk_filter.block, len(geometry)))
+        views = slice(start, min(start + block, len(geometry)))
         frames = _measured_frames(line_integrals, variance, views)
         part = projector[views].backproject_fdk(_on_device(fdk_filter(frames, views), device))
         if total is None:
