@@ -113,11 +113,12 @@ class TreeBuilder:
             places[inner] = 0.5 * places[inner] + 0.25 * (places[parent[inner]] + places[child[inner]])
         self.points = list(places)
 
-    def build(self, *, root_radius_mm: float, tip_taper: float = 0.35, floor_mm: float = 0.25) -> VesselTree:
+    def build(self, *, root_radius_mm: float, tip_taper: float = 0.35, floor_mm: float = 0.35) -> VesselTree:
         """The finished tree with radii r0^3 = r1^3 + r2^3 at bifurcations (Murray 1926).
 
         Branches that end narrow by ``tip_taper`` (fraction of their radius at the start),
-        never below ``floor_mm``.
+        never below ``floor_mm`` (half the width of a detector pixel at the isocenter by default:
+        thinner vessels leave no trace that a reconstruction could be judged by).
         """
         parent = np.array(self.parent)
         shape = VesselTree(
