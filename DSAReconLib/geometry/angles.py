@@ -58,10 +58,10 @@ def angles_from_beam(beam: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
 
     Inverse of :func:`positioner_axes` for secondary angles within (-90, 90) degrees.
     """
-    beam = np.asarray(beam, float)
-    beam = beam / np.linalg.norm(beam, axis=-1, keepdims=True)
-    primary = np.rad2deg(np.arctan2(beam[..., 0], -beam[..., 1]))
-    return primary, np.rad2deg(np.arcsin(np.clip(beam[..., 2], -1.0, 1.0)))
+    direction = np.asarray(beam, float)
+    direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+    primary = np.rad2deg(np.arctan2(direction[..., 0], -direction[..., 1]))
+    return primary, np.rad2deg(np.arcsin(np.clip(direction[..., 2], -1.0, 1.0)))
 
 
 def patient_angles_from_equipment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,13 @@ class ConeBeamGeometry:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ConeBeamGeometry:
         """Inverse of :meth:`to_dict`."""
-        return cls(*(np.asarray(data[name], float) for name in _VECTORS), tuple(data["detector_shape"]))
+        return cls._of([np.asarray(data[name], float) for name in _VECTORS], tuple(data["detector_shape"]))
+
+    @classmethod
+    def _of(cls, vectors: Sequence[NDArray[np.float64]], detector_shape: tuple[int, int]) -> ConeBeamGeometry:
+        """Geometry of the four vectors in the order of the fields."""
+        source, center, step_u, step_v = vectors
+        return cls(source, center, step_u, step_v, detector_shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers for JSON (``geometry.json``)."""
@@ -179,7 +185,7 @@ class ConeBeamGeometry:
         elif not isinstance(views, slice):
             index = np.asarray(views)
             index = index.astype(int) if index.size == 0 else index
-        return ConeBeamGeometry(*(getattr(self, name)[index] for name in _VECTORS), self.detector_shape)
+        return self._of([getattr(self, name)[index] for name in _VECTORS], self.detector_shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConeBeamGeometry) and self.isclose(other, _TOLERANCE_MM)
@@ -344,7 +350,7 @@ class ConeBeamGeometry:
             or np.linalg.det(rotation) < 0
         ):
             raise ValueError("rotation must be a proper rotation matrix of shape (3, 3)")
-        return ConeBeamGeometry(*(getattr(self, name) @ rotation.T for name in _VECTORS), self.detector_shape)
+        return self._of([getattr(self, name) @ rotation.T for name in _VECTORS], self.detector_shape)
 
     # ------------------------------------------------------------------ volumes that fit
     def field_of_view_grid(self, *, spacing_mm: float | None = None, shape: int | None = None) -> VolumeGrid:

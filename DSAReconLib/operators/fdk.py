@@ -241,7 +241,7 @@ class FdkFilter:
         rows, columns = geometry.detector_shape
         lengths = [np.linalg.norm(step, axis=1) for step in (geometry.detector_u_mm, geometry.detector_v_mm)]
         unit_u, unit_v = geometry.detector_u_mm / lengths[0][:, None], geometry.detector_v_mm / lengths[1][:, None]
-        normal, far = geometry.detector_normal, geometry.sdd_mm[:, None, None]
+        normal = geometry.detector_normal
         foot = geometry.detector_center_mm - geometry.source_mm
         u = np.einsum("vi,vi->v", foot, unit_u)[:, None] + np.outer(lengths[0], np.arange(columns) - (columns - 1) / 2)
         v = np.einsum("vi,vi->v", foot, unit_v)[:, None] + np.outer(lengths[1], np.arange(rows) - (rows - 1) / 2)
@@ -254,13 +254,13 @@ class FdkFilter:
             self.orbit.tangents(geometry)
             * (np.linalg.norm(geometry.source_mm, axis=1) * self.orbit.width_rad[views])[:, None]
         )
-        along_n = np.einsum("vi,vi->v", step, normal)[:, None]
-        in_plane = np.linalg.norm(step - along_n * normal, axis=1)
-        in_plane = np.copysign(in_plane, np.einsum("vi,vi->v", step, unit_u))[:, None, None]
+        along_n = np.einsum("vi,vi->v", step, normal)
+        in_plane = np.linalg.norm(step - along_n[:, None] * normal, axis=1)
+        in_plane = np.copysign(in_plane, np.einsum("vi,vi->v", step, unit_u))
+        d, s_n, s_u = (x[:, None, None].astype(np.float32) for x in (geometry.sdd_mm, along_n, in_plane))
+        across = np.abs(s_u - u * d * s_n / (d**2 + v**2)) / np.sqrt(d**2 + u**2 + v**2)
         share = self._redundancy[views][:, None, :]
-        in_plane, along_n, far = (x.astype(np.float32) for x in (in_plane, along_n[:, None], far))
-        across = np.abs(in_plane - u * far * along_n / (far**2 + v**2)) / np.sqrt(far**2 + u**2 + v**2)
-        return far**2 * across * share
+        return np.asarray(d**2 * across * share, np.float32)
 
 
 def reconstruct_fdk(

@@ -95,14 +95,14 @@ def geometry_from_tigre(tigre: Mapping[str, Any], angles: ArrayLike | None = Non
     detector = gantry @ _rotation_z(turn[:, 0]) @ _rotation_y(turn[:, 1]) @ _rotation_x(turn[:, 2])
     center = np.stack([near - far, shift[:, 1], shift[:, 0]], -1)
     row_mm, column_mm = np.asarray(tigre["dDetector"], float)
-    vectors = (
-        gantry[:, :, 0] * near[:, None],
-        np.einsum("vij,vj->vi", gantry, center),
-        column_mm * detector[:, :, 1],
-        row_mm * detector[:, :, 2],
-    )
     rows, columns = (int(n) for n in tigre["nDetector"])
-    return ConeBeamGeometry(*(v @ TIGRE_FROM_LPS for v in vectors), (rows, columns))
+    return ConeBeamGeometry(
+        gantry[:, :, 0] * near[:, None] @ TIGRE_FROM_LPS,
+        np.einsum("vij,vj->vi", gantry, center) @ TIGRE_FROM_LPS,
+        column_mm * detector[:, :, 1] @ TIGRE_FROM_LPS,
+        row_mm * detector[:, :, 2] @ TIGRE_FROM_LPS,
+        (rows, columns),
+    )
 
 
 def volume_to_tigre(volume: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -76,7 +76,7 @@ def _ratio_image(
     known = np.broadcast_to(np.isfinite(view.variance), view.line_integrals.shape)[0] & np.isfinite(measured)
     above = gaussian_filter(np.where(known, measured, 0).astype(np.float32), blur_px)
     below = gaussian_filter(modeled * known, blur_px)
-    floor = max(_SMALLEST_MODEL * float(below.max()), np.finfo(np.float32).tiny)
+    floor = max(_SMALLEST_MODEL * float(below.max()), float(np.finfo(np.float32).tiny))
     informed = below >= _SMALLEST_SHARE * gaussian_filter(modeled, blur_px)
     return np.clip(above / np.maximum(below, floor), 0, largest), informed
 
