@@ -45,10 +45,11 @@ class VolumeGrid:
         center_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> VolumeGrid:
         """Grid whose middle lies at ``center_mm`` (x, y, z); scalars mean cubes."""
-        shape = (int(shape_zyx),) * 3 if isinstance(shape_zyx, (int, np.integer)) else shape_zyx
+        cube = isinstance(shape_zyx, (int, np.integer))
+        nz, ny, nx = (shape_zyx,) * 3 if cube else shape_zyx  # type: ignore[misc]  # numpy counts are welcome too
         spacing = np.broadcast_to(np.asarray(spacing_mm, float), (3,))
-        origin = np.asarray(center_mm) - (np.array(shape[::-1]) - 1) / 2 * spacing
-        return cls(tuple(shape), tuple(spacing), tuple(origin))
+        origin = np.asarray(center_mm) - (np.array((nx, ny, nz)) - 1) / 2 * spacing
+        return cls((nz, ny, nx), tuple(spacing), tuple(origin))
 
     @property
     def num_voxels(self) -> int:
