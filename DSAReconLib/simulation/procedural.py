@@ -49,7 +49,7 @@ _ANTERIOR_CORTICAL: list[tuple[Point, list[Point]]] = [
 ]  # fmt: skip
 
 
-def carotid_tree(seed: int = 0, *, density: float = 1.0) -> VesselTree:
+def carotid_tree(seed: int = 0, *, density: float = 0.4) -> VesselTree:
     """Internal carotid artery with siphon, middle and anterior cerebral arteries and their cortical branches.
 
     Parameters
@@ -63,7 +63,7 @@ def carotid_tree(seed: int = 0, *, density: float = 1.0) -> VesselTree:
     return pruned(builder.build(root_radius_mm=2.2), 4.0)
 
 
-def aneurysm_tree(seed: int = 0, *, density: float = 0.6, sac_diameter_mm: float = 7.0) -> VesselTree:
+def aneurysm_tree(seed: int = 0, *, density: float = 0.4, sac_diameter_mm: float = 7.0) -> VesselTree:
     """Carotid tree with a saccular aneurysm at the middle cerebral bifurcation."""
     builder, landmark = _carotid(np.random.default_rng(seed), density)
     neck = landmark["bifurcation"]

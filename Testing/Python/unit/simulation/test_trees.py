@@ -28,7 +28,7 @@ def test_radii_obey_murray_at_bifurcations_of_arteries(carotid):
     daughters = np.zeros(len(carotid))
     np.add.at(daughters, carotid.parent[1:], carotid.radius_mm[1:] ** 3)
     wide = fork[carotid.radius_mm[fork] > 0.6]
-    np.testing.assert_allclose(daughters[wide], carotid.radius_mm[wide] ** 3, rtol=0.05)
+    np.testing.assert_allclose(daughters[wide], carotid.radius_mm[wide] ** 3, rtol=0.1)
 
 
 def test_vessels_do_not_widen_downstream(carotid):
