@@ -29,6 +29,10 @@ class Findings:
         """Note that ``message`` holds; ``code`` is its stable name."""
         self._entries[code, message] = None
 
+    def drop(self, code: str) -> None:
+        """Forget everything noted under ``code``, because something better is known now."""
+        self._entries = {entry: None for entry in self._entries if entry[0] != code}
+
     def as_tuple(self) -> tuple[tuple[str, str], ...]:
         """All (code, message) pairs."""
         return tuple(self._entries)

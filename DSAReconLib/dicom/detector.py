@@ -22,6 +22,11 @@ _PATIENT_AXES = {
 _SAME_SIZE = 0.02
 _CLEARLY_MIRRORED = 0.7
 
+ISOCENTER_OFFSET = "geometry.isocenter_offset"
+"""Code of the finding that the isocenter is known to fall elsewhere than on the middle of the image."""
+ISOCENTER_UNCERTAIN = "geometry.isocenter_uncertain"
+"""Code of the finding that a rule, and no data, says where the isocenter falls."""
+
 
 @dataclass(frozen=True)
 class ImageTurn:
@@ -87,7 +92,7 @@ def principal_point(
         stored = turn.apply_to_point(float(row), float(column), detector_shape)
         if np.hypot(stored[0] - (shape[0] - 1) / 2, stored[1] - (shape[1] - 1) / 2) > 0.5:
             findings.add(
-                "geometry.isocenter_offset",
+                ISOCENTER_OFFSET,
                 f"The isocenter falls on row {stored[0]:.1f}, column {stored[1]:.1f} by {source}.",
             )
         return stored
@@ -119,57 +124,63 @@ def _middle_of_field_of_view(
     header: Attributes, shape: tuple[int, int], spacing_mm: tuple[float, float], findings: Findings
 ) -> tuple[float, float]:
     """Middle of the image, or of the block inside the shutters if that is the whole field of view."""
+    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
     block = _rectangle(header, "Shutter", shape)
-    moved = (
-        None if block is None else middle_of_block(header, block, shape, spacing_mm, "inside the shutters", findings)
-    )
-    return moved or ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    if block is None or not off_middle(block, shape):
+        return middle
+    moved = stated_middle(header, block, shape, spacing_mm)
+    if moved is None:
+        findings.add(ISOCENTER_UNCERTAIN, "The opening of the shutters is not in the middle of the image.")
+    elif moved != middle:
+        findings.add(ISOCENTER_OFFSET, field_of_view_note("inside the shutters", moved))
+    return moved or middle
 
 
-def middle_of_block(
+def off_middle(block: tuple[tuple[int, int], tuple[int, int]], shape: tuple[int, int]) -> tuple[int, ...]:
+    """Axes (0 rows, 1 columns) along which a half-open block lies half a pixel or more off the middle."""
+    return tuple(axis for axis in (0, 1) if abs(sum(block[axis]) - shape[axis]) >= 1)
+
+
+def middle_of(block: tuple[tuple[int, int], tuple[int, int]]) -> tuple[float, float]:
+    """Middle (row, column), 0-based pixel centers, of a half-open block."""
+    return (sum(block[0]) - 1) / 2, (sum(block[1]) - 1) / 2
+
+
+def stated_middle(
     header: Attributes,
     block: tuple[tuple[int, int], tuple[int, int]],
     shape: tuple[int, int],
     spacing_mm: tuple[float, float],
-    where: str,
-    findings: Findings,
 ) -> tuple[float, float] | None:
-    """Middle (row, column) of a block of pixels that lies off the middle of the image and is the whole field of view.
+    """Middle (row, column) of the field of view as far as its size tells which part of the image it is.
 
     A field of view that was pasted into a larger frame carries the isocenter with it; a
-    shutter that hides a part of the image does not. Only Field of View Dimension(s)
-    (0018,1149) tells them apart; without it the isocenter stays, with a warning.
+    shutter or collimator that hides a part of the image does not. Field of View
+    Dimension(s) (0018,1149) tells them apart; ``None`` without it.
     """
-    (top, bottom), (left, right) = block
-    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
-    inside = ((top + bottom - 1) / 2, (left + right - 1) / 2)
-    if np.hypot(inside[0] - middle[0], inside[1] - middle[1]) <= 0.5:
-        return None
     dimensions = header.numbers("FieldOfViewDimensions")
-    extent = np.array([(bottom - top) * spacing_mm[0], (right - left) * spacing_mm[1]])
-    whole = np.array(shape) * np.array(spacing_mm)
-    if dimensions.size == 2 and header.text("FieldOfViewShape").upper() != "ROUND":
+    if dimensions.size != 2 or header.text("FieldOfViewShape").upper() == "ROUND":
+        return None
+    whole = ((0, shape[0]), (0, shape[1]))
+    for area in (block, whole):
+        extent = np.array([stop - start for start, stop in area]) * spacing_mm
         if np.all(np.abs(extent / dimensions - 1) < _SAME_SIZE):
-            findings.add(
-                "geometry.isocenter_offset",
-                f"The field of view has the size of the block {where}: the isocenter is taken to fall on its middle, "
-                f"row {inside[0]:.1f}, column {inside[1]:.1f}.",
-            )
-            return inside
-        if np.all(np.abs(whole / dimensions - 1) < _SAME_SIZE):
-            return None
-    findings.add(
-        "geometry.isocenter_uncertain",
-        f"The block {where} is not in the middle; the isocenter is taken to fall on the middle of the whole image, "
-        f"row {middle[0]:.1f}, column {middle[1]:.1f}.",
-    )
+            return middle_of(area)
     return None
 
 
+def field_of_view_note(where: str, point_rc: tuple[float, float]) -> str:
+    """Text of the finding that the field of view is a block of the image."""
+    return (
+        f"The field of view has the size of the block {where}: the isocenter is taken to fall on its middle, "
+        f"row {point_rc[0]:.1f}, column {point_rc[1]:.1f}."
+    )
+
+
 def states_isocenter(header: Attributes) -> bool:
-    """Whether the header itself says where the isocenter falls, or what the shutters hide."""
+    """Whether the header itself says where on the detector the isocenter falls."""
     placed = header.numbers("PositionOfIsocenterProjection").size == 2
-    return placed or header.numbers("FieldOfViewOrigin").size == 2 or bool(header.text("ShutterShape"))
+    return placed or header.numbers("FieldOfViewOrigin").size == 2
 
 
 def patient_orientation_turn(header: Attributes, geometry: ConeBeamGeometry, findings: Findings) -> ImageTurn:

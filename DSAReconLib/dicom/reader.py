@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.run import RotationalRun
 from DSAReconLib.dicom.attributes import explaining
-from DSAReconLib.dicom.detector import middle_of_block, states_isocenter
 from DSAReconLib.dicom.header import RunHeader, read_run_header
 from DSAReconLib.dicom.intensity import ToIntensity, intensity_transform
+from DSAReconLib.dicom.isocenter import geometry_within_borders
 from DSAReconLib.dicom.pixels import stored_frames
 from DSAReconLib.dicom.roles import RunPart
 from DSAReconLib.errors import DicomRunError, ResourceError
@@ -81,9 +81,10 @@ def _read(header: RunHeader, accept_display_values: bool, progress: Progress) ->
         transform = intensity_transform(
             header.attributes, header.layout, header.findings, accept_display_values=accept_display_values
         )
-        intensity, constant = _read_intensity(header, transform, progress)
-        valid = _valid_pixels(header, constant)
-        geometry = _geometry_within_padding(header, constant)
+        intensity, padded, constant = _read_intensity(header, transform, progress)
+        valid = _valid_pixels(header, padded)
+        blank = padded if header.measured is None else padded | (constant & ~header.measured)
+        geometry = geometry_within_borders(header, intensity, blank)
     for code, message in header.findings.as_tuple():
         progress.warn(code, message)
     return [_part_run(header, part, geometry, intensity, valid) for part in header.parts]
@@ -91,8 +92,8 @@ def _read(header: RunHeader, accept_display_values: bool, progress: Progress) ->
 
 def _read_intensity(
     header: RunHeader, transform: ToIntensity, progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Intensities (F, R, C), and the pixels (R, C) that hold the padding value in every frame."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Intensities (F, R, C), and the pixels (R, C) with the padding value, and with any one value, in every frame."""
     layout = header.layout
     try:
         intensity = np.empty((layout.frames, *layout.shape), np.float32)
@@ -104,18 +105,20 @@ def _read_intensity(
         ) from None
     low, high = layout.stored_range
     padding = header.attributes.number("PixelPaddingValue")
-    padded = np.ones(layout.shape, bool)
+    padded, constant, first = np.ones(layout.shape, bool), np.ones(layout.shape, bool), None
     saturated = 0
     for index, stored in enumerate(stored_frames(header.path, layout)):
         progress.check_cancelled()
         progress.report("read", (index + 1) / layout.frames, header.path.name)
         padded &= (stored == low) | (stored == padding if padding is not None else False)
+        first = stored if first is None else first
+        constant &= (stored == first) & (stored != high)
         saturated += int(np.count_nonzero(stored == high))
         intensity[index] = transform(stored)
     if saturated > _SATURATED_SHARE * intensity.size:
         share = 100 * saturated / intensity.size
         header.findings.add("dicom.saturated", f"{share:.0f} % of the pixels are at the top of the range (clipped).")
-    return intensity, padded
+    return intensity, padded, constant
 
 
 def _valid_pixels(header: RunHeader, padded: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -136,19 +139,6 @@ def _valid_pixels(header: RunHeader, padded: NDArray[np.bool_]) -> NDArray[np.bo
         return None
     header.findings.add("dicom.hidden_pixels", f"{100 * hidden:.1f} % of each frame is padding or behind shutters.")
     return valid
-
-
-def _geometry_within_padding(header: RunHeader, padded: NDArray[np.bool_]) -> ConeBeamGeometry:
-    """Geometry of all frames; moved if they were pasted off the middle into larger, black frames."""
-    if states_isocenter(header.attributes) or not padded.any():
-        return header.geometry
-    rows, columns = (np.flatnonzero(~padded.all(axis=axis)) for axis in (1, 0))
-    block = (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
-    shape, spacing = header.geometry.detector_shape, header.geometry.detector_spacing_mm
-    point = middle_of_block(header.attributes, block, shape, spacing, "inside the black border", header.findings)
-    if point is None:
-        return header.geometry
-    return header.geometry.shifted_detector((point[0] - (shape[0] - 1) / 2, point[1] - (shape[1] - 1) / 2))
 
 
 def _part_run(

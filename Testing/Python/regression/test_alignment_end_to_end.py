@@ -38,6 +38,7 @@ class Scan:
     time_vector: bool = False
     center_rc: tuple[float, float] = ((PIXELS - 1) / 2, (PIXELS - 1) / 2)
     extra: dict = field(default_factory=dict)
+    padding: tuple[int, int] = (0, 0)  # black rows at the bottom and columns at the right
 
 
 def _arc(start, stop, count):
@@ -62,6 +63,8 @@ SCANS = {
             "DetectorElementSpacing": [SPACING, SPACING],
         },
     ),
+    "padded on the right": Scan(_arc(-100, 100, 60), np.zeros(60), padding=(0, 24)),
+    "padded on the right and at the bottom": Scan(_arc(-98, 102, 60), _arc(-3, 4, 60), padding=(9, 16)),
 }
 
 
@@ -102,7 +105,8 @@ def _write(path, scan, intensity, *, contrast):
     ds.SeriesInstanceUID = generate_uid(entropy_srcs=[str(path), "series"])
     ds.Modality, ds.PatientID, ds.PatientName = "XA", "P1", "Phantom"
     ds.SeriesDescription = "fill" if contrast else "mask"
-    ds.Rows = ds.Columns = PIXELS
+    intensity = np.pad(intensity, ((0, 0), (0, scan.padding[0]), (0, scan.padding[1])))
+    _, ds.Rows, ds.Columns = intensity.shape
     ds.NumberOfFrames, ds.SamplesPerPixel, ds.PhotometricInterpretation = frames, 1, "MONOCHROME2"
     ds.BitsAllocated, ds.PixelRepresentation = 16, 0
     ds.PositionerMotion = "DYNAMIC"
