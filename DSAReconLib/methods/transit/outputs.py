@@ -15,7 +15,9 @@ _KEEP_FILLING = 3e-3
 _MARGIN_MM = 2.0
 _REFERENCE_PERCENTILE = 99.5
 _REFERENCE_FLOOR = 0.07
-_GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.22, 0.28
+_GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.16, 0.25
+_OUTPUT_VOXELS, _OUTPUT_MIN_MM = 0.75, 0.4
+"""Gaussians are finer than the voxels they came from: they are averaged over smaller ones."""
 _CURVE_SAMPLES = 101
 _PROBABILITY_STEEPNESS = 3.0
 
@@ -28,7 +30,11 @@ def voxel_volume(solution: TransitSolution, basis: TemporalBasis) -> DynamicVolu
 
 
 def gaussian_volume(state: GaussianState, basis: TemporalBasis, box: VolumeGrid, spacing_mm: float) -> DynamicVolume:
-    """Gaussians averaged over the voxels of the part of ``box`` that they reach."""
+    """Gaussians averaged over voxels in the part of ``box`` that they reach.
+
+    The voxels are somewhat smaller than those of the sparse model (``spacing_mm``).
+    """
+    spacing_mm = min(max(_OUTPUT_VOXELS * spacing_mm, _OUTPUT_MIN_MM), spacing_mm)
     grid = _reached(state, box.resampled(spacing_mm), _MARGIN_MM)
     every = np.arange(grid.num_voxels, dtype=np.int32).reshape(grid.shape_zyx)
     means, sigmas = state.means_mm, state.sigmas_mm
