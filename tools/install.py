@@ -4,7 +4,7 @@
 
 Versions come from constraints.txt. PyTorch is treated on its own: on a machine without
 an NVIDIA GPU only a CPU build is installed, never gigabytes of CUDA libraries. Where no
-CPU build can be found, PyTorch is left out and the methods that need it are named.
+CPU build can be found, PyTorch is left out; a method that needs it says so.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _install_torch(gpu: bool) -> None:
             return
     print(
         "PyTorch was left out: no CPU build was found for this Python, and this machine has no NVIDIA GPU.\n"
-        "FDK and 4D-DSA work without it; methods that fit by automatic differentiation will say what is missing.\n"
+        "A method that needs it will say so; the others work without it.\n"
         "To have it: install a CPU build of PyTorch by hand, or run 'tools/install.py --torch gpu'.",
         file=sys.stderr,
     )

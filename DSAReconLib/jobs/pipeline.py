@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.checkpoint import CheckpointStore
-from DSAReconLib.errors import DSAReconError, JobCancelled, ResourceError
+from DSAReconLib.errors import DependencyError, DSAReconError, JobCancelled, ResourceError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.io.atomic import check_writable
 from DSAReconLib.io.result_folder import RECORD, write_result
@@ -153,7 +154,7 @@ def _grid(job: ReconstructionJob, geometry: ConeBeamGeometry) -> VolumeGrid:
 
 def _reconstruct(job: ReconstructionJob, plan: Plan, store: CheckpointStore, recorder: Recorder) -> Reconstruction:
     recorder.show_previews_in(job.checkpoint_folder, plan.grid)
-    with recorder.stage("reconstruct"):
+    with recorder.stage("reconstruct"), _missing_packages_named(method_entry(job.method).title):
         method = method_entry(job.method).reconstruct()
         return method(
             plan.angiogram.select(plan.selected),
@@ -163,6 +164,21 @@ def _reconstruct(job: ReconstructionJob, plan: Plan, store: CheckpointStore, rec
             progress=recorder,
             checkpoint=store,
         )
+
+
+@contextmanager
+def _missing_packages_named(method: str) -> Iterator[None]:
+    """Turn the failing import of an optional package into the advice to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "DSAReconLib"):
+            raise
+        raise DependencyError(
+            f"{method} needs the package {package}, which is not installed.",
+            hint=f"Install {package} into this environment, or choose another method.",
+        ) from error
 
 
 def _finish(

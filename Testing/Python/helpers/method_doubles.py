@@ -24,7 +24,9 @@ class Config:
     steps: int = parameter(5, "steps of the iteration")
     step_s: float = parameter(0.0, "duration of a step", unit="s")
     seed: int = parameter(0, "seed")
-    behavior: str = parameter("listen", "see _act", choices=("listen", "deaf", "crash", "memory", "cuda_memory"))
+    behavior: str = parameter(
+        "listen", "see _act", choices=("listen", "deaf", "crash", "memory", "cuda_memory", "package")
+    )
 
 
 def reconstruct(angiogram, grid, config, *, device, progress, checkpoint=None):
@@ -68,6 +70,8 @@ def _act(behavior, progress):
         raise MemoryError
     if behavior == "cuda_memory":
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    if behavior == "package":
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
     if behavior != "deaf":
         progress.check_cancelled()
 

@@ -7,7 +7,15 @@ import pytest
 from helpers import method_doubles
 from helpers.method_doubles import double_job
 
-from DSAReconLib.errors import ConfigError, DSAReconError, JobCancelled, PairingError, ResourceError, ResultError
+from DSAReconLib.errors import (
+    ConfigError,
+    DependencyError,
+    DSAReconError,
+    JobCancelled,
+    PairingError,
+    ResourceError,
+    ResultError,
+)
 from DSAReconLib.io.result_folder import FILES, open_result
 from DSAReconLib.jobs import pipeline
 from DSAReconLib.jobs.events import EventProgress
@@ -135,6 +143,12 @@ def test_absurd_size_is_refused_before_the_work_starts(tiny_case, tmp_path):
     with pytest.raises(ResourceError, match="30000 x 30000 x 30000 voxels needs at least") as caught:
         run_job(double_job(tiny_case, tmp_path / "out", size=30000))
     assert "--size" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_package_that_a_method_lacks_is_named(tiny_case, tmp_path):
+    with pytest.raises(DependencyError, match="Double needs the package torch"):
+        run_job(double_job(tiny_case, tmp_path / "out", behavior="package"))
     assert list(tmp_path.iterdir()) == []
 
 
