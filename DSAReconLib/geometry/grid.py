@@ -45,8 +45,7 @@ class VolumeGrid:
         center_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> VolumeGrid:
         """Grid whose middle lies at ``center_mm`` (x, y, z); scalars mean cubes."""
-        cube = isinstance(shape_zyx, (int, np.integer))
-        nz, ny, nx = (shape_zyx,) * 3 if cube else shape_zyx  # type: ignore[misc]  # numpy counts are welcome too
+        nz, ny, nx = (int(n) for n in np.broadcast_to(shape_zyx, (3,)))
         spacing = np.broadcast_to(np.asarray(spacing_mm, float), (3,))
         origin = np.asarray(center_mm) - (np.array((nx, ny, nz)) - 1) / 2 * spacing
         return cls((nz, ny, nx), tuple(spacing), tuple(origin))
