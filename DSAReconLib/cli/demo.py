@@ -51,7 +51,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except OSError as error:
         raise unwritable(out, error) from error
     console.out(text_table([entry.name for entry in entries], [entry.values for entry in entries]))
-    console.out(f"\nReport:  {report}\nResults: {', '.join(str(out / name) for name in args.methods)}")
+    console.out(
+        f"\nReport:  {report}\nResults: {', '.join(str(out / name) for name in args.methods if (out / name).is_dir())}"
+    )
     console.result = str(out)
     return 0
 
@@ -83,19 +85,13 @@ def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Truth:
     return simulated.truth
 
 
-def _reconstruct_and_judge(
-    args: argparse.Namespace, out: Path, truth: Truth, console: Console
-) -> tuple[ReportCase, list[ReportEntry]]:
-    from DSAReconLib.evaluation.protocol import prepare_truth
-    from DSAReconLib.io.result_folder import open_result
-    from DSAReconLib.jobs.assessment import assess, load_case, write_metrics
+def _reconstruct(args: argparse.Namespace, out: Path, runs: tuple[str, str], console: Console) -> list[Path]:
+    """Result folders of the methods; one that needs a package which is not installed is left out."""
+    from DSAReconLib.errors import DependencyError
     from DSAReconLib.jobs.job import ReconstructionJob
     from DSAReconLib.jobs.pipeline import run_job
-    from DSAReconLib.jobs.resources import resolve_device
 
-    device = resolve_device(args.device)
-    runs = str(out / "case" / "mask.dcm"), str(out / "case" / "fill.dcm")
-    folders = []
+    folders: list[Path] = []
     for name in args.methods:
         console.note(f"Reconstructing with {METHODS[name].title} from {args.views} views ...")
         job = ReconstructionJob(
@@ -104,10 +100,29 @@ def _reconstruct_and_judge(
             method=name,
             preset=args.preset,
             views=args.views,
-            device=device,
+            device=args.device,
             overwrite=True,
         )
-        folders.append(run_job(job, console.progress))
+        try:
+            folders.append(run_job(job, console.progress))
+        except DependencyError as error:
+            console.progress.warn(error.code, f"{error.message} It is left out.")
+    if not folders:
+        raise DependencyError("None of the methods can run here.", hint="See 'dsarecon info' for what is missing.")
+    return folders
+
+
+def _reconstruct_and_judge(
+    args: argparse.Namespace, out: Path, truth: Truth, console: Console
+) -> tuple[ReportCase, list[ReportEntry]]:
+    from DSAReconLib.evaluation.protocol import prepare_truth
+    from DSAReconLib.io.result_folder import open_result
+    from DSAReconLib.jobs.assessment import assess, load_case, write_metrics
+    from DSAReconLib.jobs.resources import resolve_device
+
+    device = resolve_device(args.device)
+    runs = str(out / "case" / "mask.dcm"), str(out / "case" / "fill.dcm")
+    folders = _reconstruct(args, out, runs, console)
     console.note("Evaluating ...")
     reference = prepare_truth(truth)
     results = [open_result(folder) for folder in folders]

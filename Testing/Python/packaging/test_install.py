@@ -76,7 +76,8 @@ def test_constraints_pin_what_the_project_asks_for():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     asked = {name.lower() for name in re.findall(r'"([A-Za-z0-9-]+)>=[0-9.]+"', text)}
     assert "numpy" in asked
-    assert asked <= {pin.name.lower() for pin in pins}
+    free = {"nvidia-cuda-nvrtc"}  # comes in the version that the installed PyTorch was built with
+    assert asked - free <= {pin.name.lower() for pin in pins}
     for version in ("3.10", "3.11", "3.12", "3.13"):
         chosen = [pin.name for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": version})]
         assert len(chosen) == len(set(chosen)) == len({pin.name for pin in pins}), version
