@@ -14,9 +14,12 @@ from DSAReconLib.reconstruction import DynamicVolume
 _OPACIFIED = 0.3
 _EXCLUSIVE_VIEWS = 3
 _CHUNK = 1 << 15
-_INTERCEPT = -4.0
-_SLOPES = np.array([0.6, 1.0, 6.0])
-"""Logistic regression of "within 1 mm of a true vessel" on the features."""
+_INTERCEPT = -6.83
+_SLOPES = np.array([3.27, 0.0, 0.96])
+"""Logistic regression of "within 1 mm of a true vessel" on the features (a simulated carotid tree seen in 10 views).
+
+The number of confirming views adds nothing once the first feature is known.
+"""
 
 
 def confidence_features(volume: DynamicVolume, evidence: Evidence, model: NDArray[np.float32]) -> NDArray[np.float32]:
