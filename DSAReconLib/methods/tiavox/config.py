@@ -19,13 +19,13 @@ class Config:
         3, "Voxel sizes from coarse to fine, each half the one before.", source="voxel doubling", minimum=1, maximum=5
     )
     iterations: int = parameter(
-        40, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
+        30, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
     )
     repeats: int = parameter(
-        1, "Further rounds on the finest voxels, without those that stayed dark.", source=_OURS, minimum=0, maximum=10
+        2, "Further rounds on the finest voxels, without those that stayed dark.", source=_OURS, minimum=0, maximum=10
     )
     max_voxels: int = parameter(
-        4_000_000, "Coarsen the voxels if the region needs more of them.", source=_OURS, minimum=1000
+        1_000_000, "Keep at most this many voxels, the brightest.", source=_OURS, minimum=1000
     )
     projector: str = parameter(
         "footprint",
@@ -43,24 +43,32 @@ class Config:
         2e-3, "Adam's first step; it falls to a tenth on each voxel size.", unit="1/mm", source=_OURS, minimum=1e-7
     )
     tv_space_mm: float = parameter(
-        0.01, "Weight of the total variation in space.", unit="mm", source="loss (2.2); value ours", minimum=0
+        5e-5, "Weight of the total variation in space.", unit="mm", source="loss (2.2); value ours", minimum=0
     )
     tv_time_s: float = parameter(
-        0.01, "Weight of the total variation in time.", unit="s", source="loss (2.2); value ours", minimum=0
+        5e-3, "Weight of the total variation in time.", unit="s", source="loss (2.2); value ours", minimum=0
     )
     sparsity: float = parameter(
-        0.0, "Weight of the integrated attenuation.", source="ours: not in the paper", minimum=0
+        5e-3, "Weight of the integrated attenuation.", source="ours: not in the paper", minimum=0
+    )
+    reweighting: float = parameter(
+        0.0125,
+        "From the second round on, divide a voxel's sparsity weight by its density in units of this share of a "
+        "filled voxel (plus a tenth); 0 = off.",
+        source="ours: reweighted L1, Candes et al. 2008",
+        minimum=0,
+        maximum=1,
     )
     tv_epsilon: float = parameter(
         1e-3, "Differences below this are smoothed quadratically.", unit="1/mm", source=_OURS, minimum=1e-6
     )
     crop: bool = parameter(True, "Fit only where consecutive views agree on contrast.", source=_OURS)
     window_s: float = parameter(
-        1.0, "How long consecutive views must agree; not longer than the bolus.", unit="s", source=_OURS, minimum=0
+        1.5, "How long consecutive views must agree; not longer than the bolus.", unit="s", source=_OURS, minimum=0
     )
     prune: float = parameter(
         0.05,
-        "After a voxel size, drop what is nowhere near this share of the 99.5th percentile of the peak.",
+        "After a round, drop voxels with no neighbor above this share of a filled voxel (less for coarse voxels).",
         source="ours, after DVGO's free-space mask",
         minimum=0,
         maximum=1,
@@ -70,9 +78,22 @@ class Config:
     )
 
 
+GRID_SIZES: dict[str, int] = {"fast": 128, "balanced": 256, "quality": 320, "paper": 256}
+"""Voxels per side of the field of view; only the region of contrast is fitted, unless ``crop`` is off."""
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {},
+    "fast": {"levels": 2, "iterations": 25},
     "balanced": {},
-    "quality": {},
-    "paper": {"crop": False, "optimizer": "adam", "prune": 0.0, "levels": 3, "max_voxels": 256**3},
+    "quality": {"repeats": 4},
+    "paper": {
+        "crop": False,
+        "levels": 3,
+        "repeats": 0,
+        "iterations": 400,
+        "optimizer": "adam",
+        "projector": "joseph",
+        "tv_space_mm": 1e-3,
+        "sparsity": 0.0,
+        "reweighting": 0.0,
+    },
 }

@@ -79,7 +79,9 @@ class Levels:
             return model.transferred(grid, np.arange(grid.num_voxels))
         peak = model.peak()
         lit = peak[peak > 0]
-        floor = self._config.prune * float(np.percentile(lit, _PEAK_PERCENTILE)) if lit.size else 0.0
+        # a thin vessel fills a share of a coarse voxel that falls with the square of the voxel's size
+        dilution = (min(self._grid.spacing_mm) / max(model.grid.spacing_mm)) ** 2
+        floor = self._config.prune * dilution * float(np.percentile(lit, _PEAK_PERCENTILE)) if lit.size else 0.0
         kept = np.flatnonzero(peak > floor)
         if not kept.size:
             kept = model.support

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _CURVATURE_FLOOR = 1e-3
 """Relative to the mean: voxels and knots that no view sees move by the priors alone."""
+_FILLED_PERCENTILE = 99.5
+"""Of the time-averaged attenuation of the lit voxels: taken for that of a voxel filled with contrast."""
+_DARK_SHARE = 0.1
+"""Dark voxels get the inverse of this times the configured sparsity."""
 
 
 class LevelSolver:
@@ -50,7 +54,7 @@ class LevelSolver:
         step_s = float(model.knots_s[1] - model.knots_s[0])
         self._space_weight = config.tv_space_mm * voxel ** (2 / 3) / knots
         self._time_weight = config.tv_time_s * voxel / step_s / knots
-        self._sparsity_weight = config.sparsity * voxel / knots
+        self._sparsity = config.sparsity * voxel / knots * self._relative_sparsity()
         self.residual = float("nan")
         self._optimizer = self._new_optimizer()
 
@@ -59,6 +63,17 @@ class LevelSolver:
             return AcceleratedDescent(self.model.values)
         last = max(self._config.iterations - 1, 1)
         return ProjectedAdam(self.model.values, lambda n: self._config.learning_rate * 0.1 ** (n / last))
+
+    def _relative_sparsity(self) -> Tensor:
+        """Weights (N,): 1, or small where the round before found a vessel and up to 10 where it found nothing."""
+        density = self.model.values.mean(0)
+        if not (self._config.reweighting and self._config.sparsity and bool((density > 0).any())):
+            return torch.ones_like(density)
+        padded = torch.cat([density, density.new_zeros(1)])
+        around = padded[self._neighbors.long()].mean(0)
+        filled = float(np.percentile(density[density > 0].cpu().numpy(), _FILLED_PERCENTILE))
+        relative = (0.5 * density + 0.5 * around) / filled
+        return 1 / (relative / self._config.reweighting + _DARK_SHARE)
 
     def step(self, _iteration: int) -> dict[str, float]:
         """One pass over all views and one update; returns the metrics to report."""
@@ -82,17 +97,18 @@ class LevelSolver:
             gradient.add_(slope, alpha=weight)
             curvature.add_(bend, alpha=weight)
         if config.sparsity:
-            total = total + self._sparsity_weight * values.sum()
-            gradient += self._sparsity_weight
+            total = total + float((values.sum(0) * self._sparsity).sum())
+            gradient += self._sparsity
         return float(total), gradient, curvature
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep of this level."""
-        return self._optimizer.state()
+        return self._optimizer.state() | {"sparsity": self._sparsity.cpu().numpy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a stored :meth:`state`."""
         self._optimizer.restore(state)
+        self._sparsity = torch.as_tensor(state["sparsity"], device=self._sparsity.device)
         self.model.values = self._optimizer.x
 
 
