@@ -98,7 +98,8 @@ class DynamicVolume:
 
     def curves(self, times_s: ArrayLike, elements: ArrayLike | slice = slice(None)) -> NDArray[np.float32]:
         """Time-attenuation curves (n, T), 1/mm, of supported voxels (by position in the support)."""
-        return self.coefficients[:, elements].T @ self.basis.at(times_s).T
+        chosen = elements if isinstance(elements, slice) else np.asarray(elements)
+        return self.coefficients[:, chosen].T @ self.basis.at(times_s).T
 
     def mean(self, times_s: ArrayLike) -> NDArray[np.float32]:
         """Mean attenuation (z, y, x) over ``times_s``, 1/mm."""

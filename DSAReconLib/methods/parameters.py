@@ -69,8 +69,8 @@ def _converted(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
             value = None
     if value is None and optional:
         return None
-    expected = {"int": int, "float": (int, float), "bool": bool, "str": str}[kind]
-    if not isinstance(value, expected) or (kind != "bool" and isinstance(value, bool)):
+    expected: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    if not isinstance(value, expected[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise ConfigError(f"{name} must be of type {kind}; got {value!r}.")
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
     if (low is not None and value < low) or (high is not None and value > high):

@@ -53,7 +53,7 @@ class SparseProjector:
         """Operator of the given views; shares the voxels."""
         part = object.__new__(SparseProjector)
         part._points, part._volume_mm3 = self._points, self._volume_mm3
-        part._records = np.ascontiguousarray(self._records[views])
+        part._records = np.ascontiguousarray(self._records[views if isinstance(views, slice) else np.asarray(views)])
         part._detector_shape = self._detector_shape
         return part
 
