@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from DSAReconLib.acquisition.subtraction import REGISTRATIONS
+from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION, REGISTRATIONS
 from DSAReconLib.errors import ConfigError
 from DSAReconLib.jobs.job import SELECTIONS, ReconstructionJob
 from DSAReconLib.methods.registry import DEFAULT_METHOD, METHODS
@@ -48,7 +48,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     source.add_argument("paths", metavar="PATH", nargs="*", help="files or folders that hold both runs")
     source.add_argument("--fill", metavar="FILE", help="the run with contrast, instead of PATH")
     source.add_argument("--mask", metavar="FILE", help="the run without contrast, instead of PATH")
-    source.add_argument("--registration", choices=REGISTRATIONS, help="2D registration of the frames (translation)")
+    source.add_argument(
+        "--registration", choices=REGISTRATIONS, help=f"2D registration of the frames ({DEFAULT_REGISTRATION})"
+    )
     source.add_argument(
         "--header",
         metavar="KEYWORD=VALUE",

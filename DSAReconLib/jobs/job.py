@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from DSAReconLib.acquisition.subtraction import REGISTRATIONS
+from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION, REGISTRATIONS
 from DSAReconLib.errors import ConfigError
 from DSAReconLib.methods.registry import DEFAULT_METHOD, method_entry
 
@@ -48,7 +48,7 @@ class ReconstructionJob:
     header
         DICOM attributes by keyword that replace missing or wrong ones in both runs.
     registration
-        2D registration of mask and fill frames: ``"translation"`` or ``"none"``.
+        2D registration of mask and fill frames: ``"rigid"`` (shift and turn), ``"translation"`` or ``"none"``.
     report
         Make ``report.html``.
     resume
@@ -73,7 +73,7 @@ class ReconstructionJob:
     seed: int | None = None
     output_times: int | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
-    registration: str = "translation"
+    registration: str = DEFAULT_REGISTRATION
     report: bool = True
     resume: bool = False
     overwrite: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
+from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION
 from DSAReconLib.errors import PairingError
 from DSAReconLib.progress import Progress
 
@@ -50,14 +51,14 @@ def load_angiogram(
     *,
     fill: str | Path | None = None,
     mask: str | Path | None = None,
-    registration: str = "translation",
+    registration: str = DEFAULT_REGISTRATION,
     header: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Angiogram:
     """Read and subtract: all frames of the fill run that have a mask.
 
-    ``registration`` of the frames is ``"translation"`` or ``"none"``; the other parameters
-    and errors are those of :func:`load_runs`.
+    ``registration`` of the frames is ``"rigid"``, ``"translation"`` or ``"none"``; the other
+    parameters and errors are those of :func:`load_runs`.
     """
     from DSAReconLib.acquisition.subtraction import subtract
 

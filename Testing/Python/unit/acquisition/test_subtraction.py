@@ -186,7 +186,7 @@ def test_subtraction_can_be_cancelled():
 def test_an_unknown_registration_is_a_mistake_of_the_caller():
     mask, fill, _ = _noisy(0)
     with pytest.raises(ValueError, match="register"):
-        subtract(mask, fill, register="rigid")
+        subtract(mask, fill, register="elastic")
 
 
 def test_a_simulated_run_gives_the_true_line_integrals_within_its_noise():
@@ -207,3 +207,30 @@ def test_edges_that_move_between_mask_frames_are_trusted_less():
     doubtful = variance > np.quantile(variance, 0.95)
     assert residual[doubtful].std() > 2 * residual[~doubtful].std()
     assert np.mean(residual**2 / variance) < 8
+
+
+def _residual(result, truth):
+    finite = np.isfinite(result.variance)
+    return np.sqrt(np.mean((result.line_integrals - truth.clean_line_integrals)[finite] ** 2))
+
+
+def test_turning_frames_takes_more_of_a_moving_head_out_than_shifting_them():
+    mask, fill, truth = small_case(views=16, detector=128, misregistration_mm=1.5)
+    plain, shifted, turned = (
+        _residual(subtract(mask, fill, register=how), truth) for how in ("none", "translation", "rigid")
+    )
+    assert shifted < 0.8 * plain
+    assert turned < 0.95 * shifted
+
+
+@pytest.mark.parametrize("how", ["translation", "rigid"])
+def test_registration_never_harms_a_head_that_kept_still(how):
+    for changes in ({}, {"photons": 2000.0}, {"detector": 128, "background": "none"}):
+        mask, fill, truth = small_case(views=16, **changes)
+        assert _residual(subtract(mask, fill, register=how), truth) < 1.001 * _residual(subtract(mask, fill), truth)
+
+
+def test_masks_interpolated_over_many_degrees_are_not_turned():
+    mask, fill, _ = small_case(views=30, mask_angle_offset_deg=2.0)
+    shifted, turned = (subtract(mask, fill, register=how) for how in ("translation", "rigid"))
+    np.testing.assert_array_equal(turned.line_integrals, shifted.line_integrals)
