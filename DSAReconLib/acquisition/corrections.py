@@ -19,7 +19,7 @@ from DSAReconLib.geometry import ConeBeamGeometry
 _VALUES = ("row_px", "column_px", "roll_deg")
 _HINT = (
     "Columns: frame (from 0) or primary_deg, then row_px, column_px, roll_deg; as CSV with a header line, or as a "
-    "JSON list of objects."
+    "JSON list of objects (option --correct-geometry)."
 )
 
 

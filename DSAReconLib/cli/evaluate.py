@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="PATH", nargs="+", help="files or folders that hold the two runs it was made from"
     )
     parser.add_argument("--truth", metavar="DIR", help="truth folder of a simulated case")
+    parser.add_argument(
+        "--correct-geometry", metavar="TABLE", help="the table of geometry corrections that the result was made with"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--report", action="store_true", help="write metrics.json and report.html into RESULT")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:i (auto)")
@@ -41,7 +44,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     result = open_result(Path(args.result))
     truth = _truth(args.truth)
     title = f"{result.record.get('title', 'Result')} from {len(result.selected_views)} views"
-    case = load_case(args.paths, result.record, title=title, truth=truth, progress=console.progress)
+    case = load_case(
+        args.paths,
+        result.record,
+        title=title,
+        truth=truth,
+        corrections=args.correct_geometry,
+        progress=console.progress,
+    )
     reference = None if truth is None else prepare_truth(truth)
     entry = assess(result, case, reference=reference, device=device, progress=console.progress)
     if args.report:

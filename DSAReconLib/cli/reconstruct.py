@@ -23,7 +23,7 @@ EPILOG = (
 )
 
 _PLAIN_OPTIONS = (
-    *("fill", "mask", "registration", "views", "view_indices", "selection", "method", "preset", "size"),
+    *("fill", "mask", "corrections", "registration", "views", "view_indices", "selection", "method", "preset", "size"),
     *("spacing_mm", "seed", "device", "out", "output_times", "report", "overwrite", "resume"),
 )
 
@@ -58,6 +58,13 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         action="extend",
         type=_assignment,
         help="DICOM attributes that are missing or wrong in the files, e.g. DistanceSourceToPatient=750",
+    )
+    source.add_argument(
+        "--correct-geometry",
+        dest="corrections",
+        metavar="TABLE",
+        help="measured deviations from the nominal poses (CSV or JSON: frame or primary_deg, row_px, column_px, "
+        "roll_deg)",
     )
     views = parser.add_argument_group("views")
     views.add_argument("--views", type=int, metavar="N", help="number of frames to use (all)")
@@ -103,6 +110,10 @@ def job_from_arguments(args: argparse.Namespace) -> ReconstructionJob:
     if given.get("method", content.get("method")) != content.get("method"):
         content.pop("overrides", None)
     content |= given
+    if content.pop("corrected", False) and "corrections" not in content:
+        raise ConfigError(
+            "The result to repeat was made with geometry corrections.", hint="Name their table by --correct-geometry."
+        )
     for name in ("overrides", "header"):
         content[name] = {**content.get(name, {}), **dict(getattr(args, name) or ())}
     if args.paths:
@@ -132,6 +143,7 @@ def _job_of_record(record: dict[str, Any]) -> dict[str, Any]:
             "view_indices": ",".join(map(str, record["selected_views"])),
             "registration": record["registration"],
             "header": record["header"],
+            "corrected": record.get("corrections") is not None,
             "size": record["grid"]["shape_zyx"][0],
             "spacing_mm": record["grid"]["spacing_mm"][0],
         }

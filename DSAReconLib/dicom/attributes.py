@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.errors import DicomRunError, GeometryError
+from DSAReconLib.errors import ConfigError, DicomRunError, GeometryError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+
+_NUMBERS = {"DS", "FL", "FD"}
 
 
 class Findings:
@@ -151,6 +154,8 @@ def read_header(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple
     DicomRunError
         ``dicom.not_found``, ``dicom.is_folder``, ``dicom.unreadable``, ``dicom.empty``,
         ``dicom.not_dicom`` or ``dicom.truncated``.
+    ConfigError
+        ``config.attribute``: an override with an unknown keyword, or text where a number belongs.
     """
     _check_regular_file(path)
     import pydicom
@@ -160,8 +165,9 @@ def read_header(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple
         with quiet(), path.open("rb") as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True)
             position = stream.tell()
-            for keyword, value in (overrides or {}).items():
-                setattr(dataset, keyword, value)
+            _override(dataset, overrides or {})
+    except ConfigError:
+        raise
     except InvalidDicomError:
         raise DicomRunError(
             f"{path.name} is not a DICOM file (no DICM mark after 128 bytes).",
@@ -179,6 +185,31 @@ def read_header(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple
             hint="Copy or export the file again.",
         ) from None
     return Attributes(dataset), position
+
+
+def _override(dataset: Dataset, overrides: Mapping[str, Any]) -> None:
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+    for keyword, value in overrides.items():
+        tag = tag_for_keyword(keyword)
+        if tag is None:
+            raise ConfigError(
+                f"{keyword!r} is not the keyword of a DICOM attribute.",
+                code="config.attribute",
+                hint="Keywords look like DistanceSourceToPatient (DICOM PS3.6); see --header.",
+            )
+        try:
+            if dictionary_VR(tag) in _NUMBERS:
+                parts = value.split("\\") if isinstance(value, str) else value
+                value = [float(part) for part in np.atleast_1d(np.asarray(parts, dtype=object))]
+                value = value[0] if len(value) == 1 else value
+            setattr(dataset, keyword, value)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{keyword} cannot be {value!r}; expected numbers, several of them separated by a backslash.",
+                code="config.attribute",
+                hint="Check --header.",
+            ) from None
 
 
 def _check_regular_file(path: Path) -> None:

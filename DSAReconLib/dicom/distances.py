@@ -84,7 +84,8 @@ def _vendor_distances(
         raise GeometryError(
             f"The distance {missing} is missing, and no typical value is known for manufacturer {manufacturer!r}.",
             code="geometry.distances",
-            hint="Look them up in the manual and override DistanceSourceToPatient and DistanceSourceToDetector.",
+            hint="Look them up in the manual and give them: --header DistanceSourceToPatient=MM "
+            "DistanceSourceToDetector=MM.",
         )
     default_sod, default_sdd = _VENDOR_DISTANCES_MM[vendor]
     used_sod, used_sdd = sod or default_sod, sdd or default_sdd
@@ -101,7 +102,8 @@ def _check_consistent(sod: float, sdd: float, factor: float | None, findings: Fi
         raise GeometryError(
             f"The source-isocenter distance {sod:g} mm is not smaller than the source-detector distance {sdd:g} mm.",
             code="geometry.distances",
-            hint="Check Distance Source to Patient (0018,1111) and Distance Source to Detector (0018,1110).",
+            hint="Check Distance Source to Patient (0018,1111) and Distance Source to Detector (0018,1110); --header "
+            "replaces wrong ones.",
         )
     if factor is not None and abs(sdd / sod / factor - 1) > _MAGNIFICATION_TOLERANCE:
         findings.add(
@@ -143,7 +145,7 @@ def detector_spacing(header: Attributes, rows: int, columns: int, findings: Find
         "Imager Pixel Spacing (0018,1164) and Field of View Dimension(s) (0018,1149) are missing: the size of a "
         "detector pixel is unknown.",
         code="geometry.spacing",
-        hint="Export the run with its acquisition attributes, or override ImagerPixelSpacing.",
+        hint="Export the run with its acquisition attributes, or give its size: --header ImagerPixelSpacing=MM.",
     )
 
 

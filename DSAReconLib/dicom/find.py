@@ -10,7 +10,7 @@ from typing import Any
 from DSAReconLib.acquisition.summary import RunSummary, acquisition_order, pose_facts
 from DSAReconLib.dicom.header import RunHeader, read_run_header
 from DSAReconLib.dicom.pixels import has_decoder
-from DSAReconLib.errors import DSAReconError
+from DSAReconLib.errors import ConfigError, DSAReconError
 from DSAReconLib.progress import Progress, SilentProgress
 
 # Not worth a line when a whole folder is searched: reports, pictures, indexes, result files.
@@ -50,6 +50,8 @@ def summarize_file(path: Path | str, overrides: Mapping[str, Any] | None = None)
     path = Path(path)
     try:
         header = read_run_header(path, overrides)
+    except ConfigError:  # a wrong option, not a wrong file
+        raise
     except DSAReconError as error:
         return [RunSummary(path=path, refusal_code=error.code, refusal=error.message, hint=error.hint)]
     return [_summary(header, index) for index in range(len(header.parts))]

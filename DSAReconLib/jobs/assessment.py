@@ -16,7 +16,7 @@ from DSAReconLib.evaluation.report import ReportCase, ReportEntry
 from DSAReconLib.io.json_text import write_json
 from DSAReconLib.io.result_folder import ResultFolder
 from DSAReconLib.io.truth import Truth
-from DSAReconLib.jobs.loading import load_runs
+from DSAReconLib.jobs.loading import corrections_digest, load_runs
 from DSAReconLib.progress import Progress, SilentProgress
 
 METRICS_FILE = "metrics.json"
@@ -33,6 +33,7 @@ def load_case(
     title: str,
     truth: Truth | None = None,
     facts: Mapping[str, str] | None = None,
+    corrections: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ReportCase:
     """Read the runs behind a result again.
@@ -45,6 +46,8 @@ def load_case(
         ``run.json`` of the result: says which frames were used and how they were registered.
     title, truth, facts
         See :class:`ReportCase`.
+    corrections
+        The table of geometry corrections that the result was made with.
 
     Raises
     ------
@@ -56,7 +59,12 @@ def load_case(
     from DSAReconLib.acquisition.subtraction import subtract
 
     progress = progress or SilentProgress()
-    mask_run, fill_run = load_runs(paths, header=record.get("header"), progress=progress)
+    if corrections_digest(corrections) != record.get("corrections"):
+        raise ResultError(
+            "The result was made with other geometry corrections.",
+            hint="Name the table that it was made with by --correct-geometry; leave the option out if there was none.",
+        )
+    mask_run, fill_run = load_runs(paths, header=record.get("header"), corrections=corrections, progress=progress)
     angiogram = subtract(mask_run, fill_run, register=record.get("registration", "translation"), progress=progress)
     _require_same_runs(angiogram, record)
     return ReportCase(

@@ -47,6 +47,8 @@ class ReconstructionJob:
         Number of volumes in ``attenuation.seq.nrrd``; ``None`` = at most 30.
     header
         DICOM attributes by keyword that replace missing or wrong ones in both runs.
+    corrections
+        Table (CSV or JSON) of measured deviations from the nominal poses of the C-arm.
     registration
         2D registration of mask and fill frames: ``"rigid"`` (shift and turn), ``"translation"`` or ``"none"``.
     report
@@ -73,6 +75,7 @@ class ReconstructionJob:
     seed: int | None = None
     output_times: int | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    corrections: str | None = None
     registration: str = DEFAULT_REGISTRATION
     report: bool = True
     resume: bool = False

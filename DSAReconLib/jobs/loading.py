@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION
-from DSAReconLib.errors import PairingError
+from DSAReconLib.errors import GeometryError, PairingError
 from DSAReconLib.progress import Progress
 
 
@@ -18,6 +19,7 @@ def load_runs(
     fill: str | Path | None = None,
     mask: str | Path | None = None,
     header: Mapping[str, Any] | None = None,
+    corrections: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[RotationalRun, RotationalRun]:
     """Find, pair and read the two runs: (mask run, fill run).
@@ -30,6 +32,9 @@ def load_runs(
         The runs by name, instead of ``paths``.
     header
         DICOM attributes by keyword that replace missing or wrong ones.
+    corrections
+        Table of measured deviations from the nominal poses
+        (:func:`~DSAReconLib.acquisition.corrections.corrected_run`).
     progress
         Watches and may cancel.
 
@@ -41,7 +46,9 @@ def load_runs(
     from DSAReconLib.dicom.load import load_pair
 
     try:
-        return load_pair(paths, mask=mask, fill=fill, overrides=header or None, progress=progress)
+        return load_pair(
+            paths, mask=mask, fill=fill, overrides=header or None, corrections=corrections, progress=progress
+        )
     except PairingError as error:
         raise _with_refusals(error, [path for path in (mask, fill, *paths) if path is not None]) from error
 
@@ -53,6 +60,7 @@ def load_angiogram(
     mask: str | Path | None = None,
     registration: str = DEFAULT_REGISTRATION,
     header: Mapping[str, Any] | None = None,
+    corrections: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Angiogram:
     """Read and subtract: all frames of the fill run that have a mask.
@@ -62,8 +70,24 @@ def load_angiogram(
     """
     from DSAReconLib.acquisition.subtraction import subtract
 
-    mask_run, fill_run = load_runs(paths, fill=fill, mask=mask, header=header, progress=progress)
+    mask_run, fill_run = load_runs(
+        paths, fill=fill, mask=mask, header=header, corrections=corrections, progress=progress
+    )
     return subtract(mask_run, fill_run, register=registration, progress=progress)
+
+
+def corrections_digest(table: str | Path | None) -> str | None:
+    """What tells one table of geometry corrections from another; ``None`` for no table."""
+    if table is None:
+        return None
+    try:
+        return hashlib.sha256(Path(table).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise GeometryError(
+            f"The geometry corrections {Path(table).name} cannot be read: {error.strerror or error}.",
+            code="geometry.corrections",
+            hint="Check --correct-geometry.",
+        ) from None
 
 
 def _with_refusals(error: PairingError, paths: Sequence[str | Path]) -> PairingError:

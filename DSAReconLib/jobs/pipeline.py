@@ -105,7 +105,14 @@ def _load(job: ReconstructionJob, recorder: Recorder) -> tuple[Angiogram, tuple[
     from DSAReconLib.acquisition.subtraction import subtract
 
     with recorder.stage("read"):
-        runs = load_runs(job.paths, fill=job.fill, mask=job.mask, header=job.header, progress=recorder)
+        runs = load_runs(
+            job.paths,
+            fill=job.fill,
+            mask=job.mask,
+            header=job.header,
+            corrections=job.corrections,
+            progress=recorder,
+        )
     with recorder.stage("subtract"):
         angiogram = subtract(*runs, register=job.registration, progress=recorder)
     for code, message in angiogram.warnings:

@@ -18,6 +18,7 @@ from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.jobs.assessment import MAX_HELDOUT, spread
 from DSAReconLib.jobs.environment import versions
 from DSAReconLib.jobs.job import ReconstructionJob
+from DSAReconLib.jobs.loading import corrections_digest
 from DSAReconLib.jobs.recorder import Recorder
 from DSAReconLib.jobs.resources import peak_memory_mb
 from DSAReconLib.jobs.resume import fingerprint
@@ -63,6 +64,7 @@ def identity_of(job: ReconstructionJob, plan: Plan) -> dict[str, Any]:
         "input": list(plan.angiogram.source_uids),
         "registration": job.registration,
         "header": dict(job.header),
+        "corrections": corrections_digest(job.corrections),
         "views": plan.selected.tolist(),
         "grid": grid_facts(plan.grid),
         "method": job.method,
@@ -88,6 +90,7 @@ def run_record(
         "input_sop_instance_uids": list(plan.angiogram.source_uids),
         "registration": job.registration,
         "header": dict(job.header),
+        "corrections": corrections_digest(job.corrections),
         "geometry": _geometry_facts(plan.angiogram),
         "selection": "indices" if job.view_indices is not None else job.selection,
         "frame_numbers": plan.angiogram.frame_index,

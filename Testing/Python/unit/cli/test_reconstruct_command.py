@@ -222,3 +222,52 @@ def test_limited_address_space_is_refused_before_the_work(case, tmp_path):
     assert done.stderr.count("error:") == 1
     assert "needs at least" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case"]
+
+
+def _write_table(path, column_px):
+    angles = np.linspace(-110, 110, 23)
+    path.write_text("primary_deg,column_px\n" + "".join(f"{angle},{column_px}\n" for angle in angles))
+    return path
+
+
+def test_a_table_of_geometry_corrections_moves_the_poses_and_is_asked_for_again(case, tmp_path, capsys):
+    table = _write_table(tmp_path / "sag.csv", 2.0)
+    assert main(["reconstruct", str(case), "--out", str(tmp_path / "plain"), *DOUBLE]) == 0
+    assert (
+        main(["reconstruct", str(case), "--out", str(tmp_path / "moved"), *DOUBLE, "--correct-geometry", str(table)])
+        == 0
+    )
+    plain, moved = (open_result(tmp_path / name) for name in ("plain", "moved"))
+    shift = [result.geometry.project_points(np.zeros((1, 3)))[0][0, 0] for result in (plain, moved)]
+    np.testing.assert_allclose(shift[1] - shift[0], [0, 2], atol=1e-6)
+    assert any("sag.csv" in message for _, message in moved.record["warnings"])
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "moved"), str(case)]) == 1
+    assert "--correct-geometry" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "moved"), str(case), "--correct-geometry", str(table), "--quiet"]) == 0
+    repeat = [
+        "reconstruct",
+        str(case),
+        "--config",
+        str(tmp_path / "moved" / "run.json"),
+        "--out",
+        str(tmp_path / "again"),
+    ]
+    assert main(repeat) > 0
+    assert "--correct-geometry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--correct-geometry", "nowhere.csv"], "nowhere.csv"),
+        (["--header", "DistanceSourceToPatinet=750"], "DistanceSourceToPatinet"),
+        (["--header", "DistanceSourceToPatient=far"], "far"),
+    ],
+)
+def test_wrong_corrections_name_the_option(case, tmp_path, capsys, arguments, words):
+    assert main(["reconstruct", str(case), "--out", str(tmp_path / "out"), *DOUBLE, *arguments]) in (1, 2)
+    message = capsys.readouterr().err
+    assert words in message
+    assert arguments[0] in message
+    assert not (tmp_path / "out").exists()
