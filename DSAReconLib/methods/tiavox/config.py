@@ -19,7 +19,7 @@ class Config:
         3, "Voxel sizes from coarse to fine, each half the one before.", source="voxel doubling", minimum=1, maximum=5
     )
     iterations: int = parameter(
-        30, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
+        40, "Passes over all views on each voxel size.", source=_OURS, minimum=1, maximum=100000
     )
     repeats: int = parameter(
         2, "Further rounds on the finest voxels, without those that stayed dark.", source=_OURS, minimum=0, maximum=10
@@ -78,13 +78,13 @@ class Config:
     )
 
 
-GRID_SIZES: dict[str, int] = {"fast": 128, "balanced": 256, "quality": 320, "paper": 256}
+GRID_SIZES: dict[str, int] = {"fast": 128, "balanced": 288, "quality": 352, "paper": 256}
 """Voxels per side of the field of view; only the region of contrast is fitted, unless ``crop`` is off."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"levels": 2, "iterations": 25},
     "balanced": {},
-    "quality": {"repeats": 4},
+    "quality": {"repeats": 3, "iterations": 60},
     "paper": {
         "crop": False,
         "levels": 3,
