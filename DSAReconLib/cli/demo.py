@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from DSAReconLib.cli.options import claim_folder, method_names
 from DSAReconLib.methods.registry import METHODS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=int, metavar="N", default=30, help="frames to reconstruct from (30)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulated case (0)")
     parser.add_argument(
-        "--methods", metavar="A,B,...", type=_names, default=available, help=f"methods ({','.join(available)})"
+        "--methods", metavar="A,B,...", type=method_names, default=available, help=f"methods ({','.join(available)})"
     )
     parser.add_argument("--preset", default="balanced", help="preset of every method (balanced)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:i (auto)")
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     out = Path(args.out).expanduser().absolute()
     try:
-        _claim(out, args)
+        facts = {"tree": args.tree, "seed": args.seed, "views": args.views, "methods": args.methods}
+        claim_folder(out, _MARKER, facts, what="a demo", reuse=True)
+        (out / "report.html").unlink(missing_ok=True)
         truth = _simulate(args, out, console)
         case, entries = _reconstruct_and_judge(args, out, truth, console)
         report = build_report(out / "report.html", entries, case, device="cpu", progress=console.progress)
@@ -56,22 +59,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     console.result = str(out)
     return 0
-
-
-def _claim(out: Path, args: argparse.Namespace) -> None:
-    """Make the folder; an earlier demo in it is computed anew, anything else is refused."""
-    from DSAReconLib.errors import ResultError
-    from DSAReconLib.io.json_text import write_json
-
-    if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():
-        raise ResultError(
-            f"{out} has content that is not a demo of DSARecon; nothing was written.",
-            hint="Choose a new or empty folder with --out.",
-            code="result.exists",
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").unlink(missing_ok=True)
-    write_json(out / _MARKER, {"tree": args.tree, "seed": args.seed, "views": args.views, "methods": args.methods})
 
 
 def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Truth:
@@ -87,9 +74,9 @@ def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Truth:
 
 def _reconstruct(args: argparse.Namespace, out: Path, runs: tuple[str, str], console: Console) -> list[Path]:
     """Result folders of the methods; one that needs a package which is not installed is left out."""
-    from DSAReconLib.errors import DependencyError
+    from DSAReconLib.errors import DependencyError, DSAReconError
+    from DSAReconLib.jobs.child import run_in_child
     from DSAReconLib.jobs.job import ReconstructionJob
-    from DSAReconLib.jobs.pipeline import run_job
 
     folders: list[Path] = []
     for name in args.methods:
@@ -104,8 +91,10 @@ def _reconstruct(args: argparse.Namespace, out: Path, runs: tuple[str, str], con
             overwrite=True,
         )
         try:
-            folders.append(run_job(job, console.progress))
-        except DependencyError as error:
+            folders.append(run_in_child(job, console.progress))
+        except DSAReconError as error:
+            if error.code != DependencyError.default_code:
+                raise
             console.progress.warn(error.code, f"{error.message} It is left out.")
     if not folders:
         raise DependencyError("None of the methods can run here.", hint="See 'dsarecon info' for what is missing.")
@@ -132,15 +121,5 @@ def _reconstruct_and_judge(
     for result in results:
         entry = assess(result, case, reference=reference, device=device, progress=console.progress)
         write_metrics(result.folder, entry)
-        # the methods share one process, whose peak says nothing about a single one of them
-        record = {key: value for key, value in entry.record.items() if key != "peak_memory_mb" or len(results) == 1}
-        entries.append(dataclasses.replace(entry, record=record))
+        entries.append(entry)
     return case, entries
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METHODS]
-    if unknown or not names:
-        raise argparse.ArgumentTypeError(f"unknown method {', '.join(unknown)}; there are {', '.join(METHODS)}")
-    return names

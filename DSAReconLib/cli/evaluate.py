@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from DSAReconLib.cli.console import Console
-    from DSAReconLib.io.truth import Truth
 
 HELP = "compare a result with held-out views and, where it is known, with the truth"
 
@@ -37,12 +36,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from DSAReconLib.io.atomic import unwritable
     from DSAReconLib.io.json_text import plain
     from DSAReconLib.io.result_folder import open_result
-    from DSAReconLib.jobs.assessment import METRICS_FILE, REPORT_FILE, assess, load_case, write_metrics
+    from DSAReconLib.jobs.assessment import METRICS_FILE, REPORT_FILE, assess, load_case, read_case_truth, write_metrics
     from DSAReconLib.jobs.resources import resolve_device
 
     device = resolve_device(args.device)
     result = open_result(Path(args.result))
-    truth = _truth(args.truth)
+    truth = None if args.truth is None else read_case_truth(Path(args.truth))
     title = f"{result.record.get('title', 'Result')} from {len(result.selected_views)} views"
     case = load_case(
         args.paths,
@@ -67,13 +66,3 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.out(text_table([entry.name], [entry.values]))
     console.result = str(result.folder)
     return 0
-
-
-def _truth(folder: str | None) -> Truth | None:
-    """The truth in a folder, or in the ``truth`` folder of a simulated case."""
-    from DSAReconLib.io.truth import read_truth
-
-    if folder is None:
-        return None
-    nested = Path(folder) / "truth"
-    return read_truth(nested if (nested / "truth.json").is_file() else Path(folder))

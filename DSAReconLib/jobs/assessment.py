@@ -13,14 +13,15 @@ from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation.protocol import Metrics, TruthReference, evaluate_images, evaluate_truth
 from DSAReconLib.evaluation.report import ReportCase, ReportEntry
-from DSAReconLib.io.json_text import write_json
+from DSAReconLib.io.json_text import read_json, write_json
 from DSAReconLib.io.result_folder import ResultFolder
-from DSAReconLib.io.truth import Truth
+from DSAReconLib.io.truth import Truth, read_truth
 from DSAReconLib.jobs.loading import corrections_digest, load_runs
 from DSAReconLib.progress import Progress, SilentProgress
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+TRUTH_FILE = "truth.json"
 
 MAX_HELDOUT = 40
 """At most this many held-out frames are judged, spread evenly over all of them."""
@@ -110,10 +111,29 @@ def assess(
     return ReportEntry(title, entry.reconstruction, metrics, result.record, rendered)
 
 
-def write_metrics(folder: Path, entry: ReportEntry) -> Path:
-    """Write ``metrics.json`` into a result folder; ``run.json`` stays as it is."""
-    write_json(folder / METRICS_FILE, {"metrics": entry.metrics})
+def read_case_truth(folder: Path) -> Truth:
+    """The truth in a folder, or in the ``truth`` folder of a simulated case; ResultError if there is none."""
+    nested = folder / "truth"
+    return read_truth(nested if (nested / TRUTH_FILE).is_file() else folder)
+
+
+def write_metrics(folder: Path, entry: ReportEntry, *, basis: str | None = None) -> Path:
+    """Write ``metrics.json`` into a result folder; ``run.json`` stays as it is.
+
+    ``basis`` identifies what the metrics were computed from, for who may want to use them again.
+    """
+    write_json(folder / METRICS_FILE, {"metrics": entry.metrics} | ({} if basis is None else {"basis": basis}))
     return folder / METRICS_FILE
+
+
+def read_metrics(folder: Path, basis: str) -> Metrics | None:
+    """Metrics that were computed from just this ``basis``; ``None`` if there are none."""
+    if not (folder / METRICS_FILE).is_file():
+        return None
+    content = read_json(folder / METRICS_FILE)
+    if content.get("basis") != basis:
+        return None
+    return {name: float("nan") if value is None else float(value) for name, value in content["metrics"].items()}
 
 
 def spread(frames: NDArray[np.int64], count: int) -> NDArray[np.int64]:

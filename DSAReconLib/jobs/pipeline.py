@@ -87,17 +87,31 @@ def _run(job: ReconstructionJob, recorder: Recorder, log: JobLog) -> Path:
     return job.out_folder
 
 
+def plan_job(
+    job: ReconstructionJob, angiogram: Angiogram, pictures: tuple[RotationalRun, RotationalRun], progress: Progress
+) -> Plan:
+    """Settle views, grid, parameters and device of a job whose runs are read and subtracted."""
+    return Plan(
+        angiogram=angiogram,
+        selected=_select(job, angiogram, progress),
+        grid=_grid(job, angiogram.geometry),
+        config=_config(job),
+        device=resolve_device(job.device),
+        pictures=pictures,
+    )
+
+
 def _plan(job: ReconstructionJob, recorder: Recorder) -> Plan:
-    """Load the input and settle views, grid, parameters and device."""
-    device = resolve_device(job.device)
-    config = _config(job)
+    """Load the input and settle everything else."""
+    resolve_device(job.device)  # a wrong option shows before the runs are read, which takes a while
+    _config(job)
     angiogram, pictures = _load(job, recorder)
     with recorder.stage("select"):
-        selected = _select(job, angiogram, recorder)
-    grid = _grid(job, angiogram.geometry)
-    needed = 4.0 * (_FEWEST_VOLUMES * grid.num_voxels + selected.size * np.prod(angiogram.geometry.detector_shape))
-    require_memory(needed, f"A volume of {' x '.join(map(str, grid.shape_zyx))} voxels")
-    return Plan(angiogram, selected, grid, config, device, pictures)
+        plan = plan_job(job, angiogram, pictures, recorder)
+    pixels = plan.selected.size * np.prod(angiogram.geometry.detector_shape)
+    needed = 4.0 * (_FEWEST_VOLUMES * plan.grid.num_voxels + pixels)
+    require_memory(needed, f"A volume of {' x '.join(map(str, plan.grid.shape_zyx))} voxels")
+    return plan
 
 
 def _load(job: ReconstructionJob, recorder: Recorder) -> tuple[Angiogram, tuple[RotationalRun, RotationalRun]]:
@@ -128,7 +142,7 @@ def _config(job: ReconstructionJob) -> Any:
     return build_config(job.method, job.preset, overrides)
 
 
-def _select(job: ReconstructionJob, angiogram: Angiogram, recorder: Recorder) -> NDArray[np.int64]:
+def _select(job: ReconstructionJob, angiogram: Angiogram, progress: Progress) -> NDArray[np.int64]:
     """Frame numbers to reconstruct from, increasing."""
     from DSAReconLib.acquisition.selection import parse_view_indices, select_views
 
@@ -137,7 +151,7 @@ def _select(job: ReconstructionJob, angiogram: Angiogram, recorder: Recorder) ->
         return parse_view_indices(job.view_indices, frames)
     if job.views is None or job.views >= frames:
         if job.views is not None and job.views > frames:
-            recorder.warn("views.fewer", f"{job.views} views were asked for, the run has {frames}; all are used.")
+            progress.warn("views.fewer", f"{job.views} views were asked for, the run has {frames}; all are used.")
         return np.arange(frames)
     return np.asarray(
         select_views(

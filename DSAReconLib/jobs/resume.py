@@ -53,6 +53,14 @@ def open_checkpoint(folder: Path, identity: Mapping[str, Any], *, resume: bool) 
     return CheckpointStore(folder, _INTERVAL_S)
 
 
+def checkpoint_fingerprint(folder: Path) -> str | None:
+    """Fingerprint of the job whose state lies in a checkpoint folder; ``None`` if there is none."""
+    if not (folder / _JOB).is_file():
+        return None
+    stored = read_json(folder / _JOB).get("fingerprint")
+    return None if stored is None else str(stored)
+
+
 def has_state(folder: Path) -> bool:
     """Whether there is something to resume from (a saved state is complete: it is renamed into place)."""
     return (folder / "state.npz").is_file()

@@ -77,6 +77,8 @@ class ReportEntry:
     rendered
         Line integrals (H, R, C) rendered at ``case.heldout``; rendered for the pictured
         views if not given.
+    slot
+        Its color, where the position among the results is not meant.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ReportEntry:
     metrics: Mapping[str, float | None]
     record: Mapping[str, Any]
     rendered: NDArray[np.float32] | None = None
+    slot: int | None = None
 
     @property
     def model(self) -> DynamicVolume | RadiativeGaussians:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.projections.polar import PolarAxes
 
@@ -101,6 +103,7 @@ def curve_charts(
     times_s: NDArray[np.float64],
     truth: NDArray[np.float64] | None,
     results: Sequence[tuple[str, NDArray[np.float64]]],
+    slots: Sequence[int],
     selected_times_s: NDArray[np.float64],
 ) -> str:
     """Time-attenuation curves at numbered points.
@@ -112,7 +115,9 @@ def curve_charts(
     truth
         True curves (P, T), 1/mm, if known.
     results
-        Name and curves (P, T) of every result, in the order of :data:`PALETTE`.
+        Name and curves (P, T) of every result.
+    slots
+        Place of every result's color in :data:`PALETTE`.
     selected_times_s
         Times of the views used, drawn as ticks.
     """
@@ -127,8 +132,8 @@ def curve_charts(
         for point, axes in enumerate(np.ravel(figure.subplots(rows, columns, sharex=True, squeeze=False))[:count]):
             if truth is not None:
                 axes.plot(times_s, truth[point], color=_INK, lw=3.4, alpha=0.35, label="truth")
-            for (name, curves), color in zip(results, PALETTE * len(results), strict=False):
-                axes.plot(times_s, curves[point], color=color, lw=1.6, label=name)
+            for (name, curves), slot in zip(results, slots, strict=True):
+                axes.plot(times_s, curves[point], color=_color(slot), lw=1.6, label=name)
             axes.plot(selected_times_s, np.zeros(len(selected_times_s)), "|", color=_INK, ms=5, alpha=0.6)
             axes.set_title(f"point {point + 1}", loc="left")
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
@@ -138,6 +143,69 @@ def curve_charts(
                 axes.set_ylabel("attenuation (1/mm)")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5)
         return _svg(figure)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a metric: mean and standard deviation over the cases (methods, numbers of views), NaN = none."""
+
+    title: str
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    logarithmic: bool = False
+
+
+def view_count_charts(view_counts: Sequence[int], names: Sequence[str], panels: Sequence[Panel]) -> str:
+    """Metrics over the number of views: a line per method, a band of one standard deviation."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        for slot, (name, mean, std) in enumerate(zip(names, panel.mean, panel.std, strict=True)):
+            axes.plot(view_counts, mean, "o-", color=_color(slot), lw=1.7, ms=4.5, label=name)
+            axes.fill_between(view_counts, mean - std, mean + std, color=_color(slot), alpha=0.13, lw=0)
+        axes.set_xticks(view_counts, labels=[str(count) for count in view_counts])
+        axes.set_xlabel("views")
+
+    return _panel_grid(panels, draw, columns=3 if len(panels) <= 6 else 4, height=2.6)
+
+
+def cost_charts(view_counts: Sequence[int], names: Sequence[str], panels: Sequence[Panel]) -> str:
+    """Time and memory as bars, grouped by number of views."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        width = 0.8 / len(names)
+        for slot, (name, mean) in enumerate(zip(names, panel.mean, strict=True)):
+            places = np.arange(len(view_counts)) + (slot - (len(names) - 1) / 2) * width
+            axes.bar(places, np.nan_to_num(mean), 0.88 * width, color=_color(slot), label=name)
+        axes.set_xticks(range(len(view_counts)), labels=[f"{count} views" for count in view_counts])
+        axes.grid(visible=False, axis="x")
+
+    return _panel_grid(panels, draw, columns=2, height=3.0)
+
+
+def _panel_grid(panels: Sequence[Panel], draw: Callable[[Axes, Panel], None], columns: int, height: float) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure((11.2, height * rows + 0.4), layout="constrained")
+        places = np.ravel(figure.subplots(rows, columns, squeeze=False))
+        for axes, panel in zip(places, panels, strict=False):
+            if panel.logarithmic:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter("")
+            draw(axes, panel)
+            axes.set_title(panel.title, loc="left")
+        for axes in places[len(panels) :]:
+            axes.set_visible(False)
+        figure.legend(*places[0].get_legend_handles_labels(), loc="outside upper center", ncols=8)
+        return _svg(figure)
+
+
+def _color(slot: int) -> str:
+    return PALETTE[slot % len(PALETTE)]
 
 
 def _svg(figure: Figure) -> str:

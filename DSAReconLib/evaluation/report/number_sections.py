@@ -74,9 +74,9 @@ def numbers_section(entries: Sequence[ReportEntry]) -> str:
     return f"<section><h2>Numbers</h2><p>{lead}</p>{table}</section>"
 
 
-def protocol_section(case: ReportCase) -> str:
-    """How every number is computed, in words."""
-    words = resource("protocol_views.html") + (resource("protocol_truth.html") if case.truth is not None else "")
+def protocol_section(*, truth: bool, words: str = "") -> str:
+    """How every number is computed, after further ``words``."""
+    words += resource("protocol_views.html") + (resource("protocol_truth.html") if truth else "")
     protocol = TruthProtocol()
     low, high, count = protocol.thresholds
     text = Template(words).substitute(

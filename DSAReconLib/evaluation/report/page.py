@@ -48,8 +48,13 @@ def build_report(
         progress.check_cancelled()
         sections.append(section)
         progress.report("report", len(sections) / 10)
+    return write_page(path, case.title, sections)
+
+
+def write_page(path: Path, title: str, sections: Sequence[str]) -> Path:
+    """Write sections as one self-contained HTML file."""
     page = Template(resource("page.html")).substitute(
-        title=escape(case.title),
+        title=escape(title),
         version=DSAReconLib.__version__,
         style=resource("style.css"),
         script=resource("cine.js"),
@@ -72,5 +77,5 @@ def _sections(case: ReportCase, entries: Sequence[ReportEntry], device: str) -> 
     yield result_sections.heldout_section(case, entries, scene, device)
     yield result_sections.curves_section(case, entries, scene, views)
     yield number_sections.numbers_section(entries)
-    yield number_sections.protocol_section(case)
+    yield number_sections.protocol_section(truth=case.truth is not None)
     yield number_sections.provenance_section(entries)

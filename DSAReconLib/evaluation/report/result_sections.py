@@ -197,7 +197,8 @@ def curves_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Scen
     times = case.times_s
     truth = None if case.truth is None else box_curves(case.truth.volume, scene.points_mm, times)
     results = [(entry.name, box_curves(entry.reconstruction.volume, scene.points_mm, times)) for entry in entries]
-    chart = curve_charts(times, truth, results, times[case.selected])
+    slots = [place if entry.slot is None else entry.slot for place, entry in enumerate(entries)]
+    chart = curve_charts(times, truth, results, slots, times[case.selected])
     name, view = views[0]
     picture = png_uri(_drawn(view.peak(times), scene))
     pins = "".join(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import time
 import types
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -61,6 +64,23 @@ def install() -> None:
         vars(module).update(content or {"reconstruct": reconstruct})
         sys.modules[module.__name__] = module
     sys.modules[f"DSAReconLib.methods.{NAME}"] = types.ModuleType(f"DSAReconLib.methods.{NAME}")
+
+
+@contextmanager
+def in_workers():
+    """The double is known here and in the child processes that jobs run in."""
+    from DSAReconLib.jobs import child
+
+    here = Path(__file__).resolve()
+    paths = (str(here.parents[3]), str(here.parents[1]))
+    former = child.WorkerClient
+    child.WorkerClient = functools.partial(former, on_path=paths, module="helpers.worker_with_doubles")
+    install()
+    try:
+        yield
+    finally:
+        METHODS.pop(NAME)
+        child.WorkerClient = former
 
 
 def _act(behavior, progress):

@@ -6,14 +6,12 @@ import pytest
 from helpers import method_doubles
 
 from DSAReconLib.cli.main import main
-from DSAReconLib.methods.registry import METHODS
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _doubles():
-    method_doubles.install()
-    yield
-    METHODS.pop(method_doubles.NAME)
+    with method_doubles.in_workers():
+        yield
 
 
 @pytest.fixture(scope="module")
