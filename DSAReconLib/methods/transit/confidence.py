@@ -31,6 +31,8 @@ def confidence_features(volume: DynamicVolume, evidence: Evidence, model: NDArra
     3. Share of the line integral that it accounts for, in its three clearest views: ghosts
        lie under other vessels in all views.
     """
+    if volume.support is None:
+        raise ValueError("confidence needs a volume with a sparse support")
     spacing = volume.grid.spacing_mm[0]
     index = np.stack(np.unravel_index(volume.support, volume.grid.shape_zyx), -1).astype(np.int32)
     ones = np.ones(3, np.float32)

@@ -81,7 +81,8 @@ def reconstruct(
     config
         Parameters.
     device
-        Kernels run on the CPU whatever the device.
+        There are no GPU kernels yet: other devices than ``"cpu"`` are warned of
+        (``transit.cpu_only``) and everything runs on the CPU.
     progress, checkpoint
         Where to report, and where to keep the state after each stage.
 
@@ -91,6 +92,8 @@ def reconstruct(
         Native form Gaussians (voxels if ``config.refine_steps`` is 0), with maps of time to
         peak, mean transit time, blood volume and flow, and confidence.
     """
+    if not device.startswith("cpu"):
+        progress.warn("transit.cpu_only", f"This method has no GPU kernels yet: it runs on the CPU, not on {device}.")
     job = _job(angiogram, grid, config, progress, checkpoint)
     saved = saved_state.load(checkpoint, job.key)
     saved = _voxel_rounds(job, saved or _first_round(job))

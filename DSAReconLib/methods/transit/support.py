@@ -149,7 +149,7 @@ def _score_box(
         progress.check_cancelled()
         progress.report("support", start / depth)
         stop = min(start + slab, depth)
-        index = np.stack(np.mgrid[start:stop, :height, :width], -1).reshape(-1, 3).astype(np.int32)
+        index = _positions(start, stop, height, width)
         part = Support(grid, index)
         score = window_scores(np.ascontiguousarray(part.points_mm.T), images, records, stops, threshold)
         found.append(index[score > 0])
@@ -184,11 +184,17 @@ def _split(support: Support) -> Support:
     """Every voxel into its eight halves."""
     spacing = support.spacing_mm / 2
     origin = np.array(support.grid.origin_mm) - spacing / 2
-    fine = VolumeGrid(tuple(2 * n for n in support.grid.shape_zyx), (spacing,) * 3, tuple(origin))
-    corners = np.stack(np.mgrid[:2, :2, :2], -1).reshape(-1, 3).astype(np.int32)
-    children = (2 * support.index_zyx[:, None] + corners).reshape(-1, 3)
+    depth, height, width = support.grid.shape_zyx
+    fine = VolumeGrid((2 * depth, 2 * height, 2 * width), (spacing,) * 3, tuple(origin))
+    children = (2 * support.index_zyx[:, None] + _positions(0, 2, 2, 2)).reshape(-1, 3)
     order = np.argsort(np.ravel_multi_index(tuple(children.T.astype(np.int64)), fine.shape_zyx))
     return Support(fine, np.ascontiguousarray(children[order]))
+
+
+def _positions(start: int, stop: int, height: int, width: int) -> NDArray[np.int32]:
+    """Indices (n, 3) of all voxels of the slices ``start`` ... ``stop - 1``, in C order."""
+    local = np.indices((stop - start, height, width), np.int32).reshape(3, -1).T
+    return np.ascontiguousarray(local + np.array([start, 0, 0], np.int32))
 
 
 def coarsest_spacing(spacing_mm: float) -> float:

@@ -23,11 +23,11 @@ def simulated_case():
     return subtract(mask, fill), truth
 
 
-def run(angiogram, overrides=None, *, progress=None, checkpoint=None):
+def run(angiogram, overrides=None, *, device="cpu", progress=None, checkpoint=None):
     config = build_config("transit", "balanced", QUICK | (overrides or {}))
     grid = angiogram.geometry.field_of_view_grid(spacing_mm=1.0)
     progress = progress or SilentProgress()
-    return reconstruct(angiogram, grid, config, device="cpu", progress=progress, checkpoint=checkpoint)
+    return reconstruct(angiogram, grid, config, device=device, progress=progress, checkpoint=checkpoint)
 
 
 @pytest.fixture(name="result", scope="module")
@@ -130,3 +130,9 @@ def test_six_unevenly_timed_views_do(case):
     result = run(case[0].select(np.array([3, 4, 9, 13, 18, 26])))
     assert "transit.few_views" in {code for code, _ in result.warnings}
     assert len(result.gaussians) > 20
+
+
+def test_a_gpu_that_cannot_be_used_is_warned_of_once(case):
+    progress = SilentProgress()
+    run(case[0], {"refine_steps": 0, "epochs": 1, "reweightings": 0}, device="cuda", progress=progress)
+    assert [code for code, _ in progress.warnings] == ["transit.cpu_only"]
