@@ -40,5 +40,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "quality": {"window": "shepp-logan"},
 }
-GRID_SIZES = {"fast": 96, "balanced": 160, "quality": 256}
+GRID_SIZES = {"fast": 128, "balanced": 256, "quality": 384}
 """Voxels per side of the field of view where a job names neither size nor spacing."""
