@@ -41,6 +41,8 @@ class RotationalRun:
     valid
         Pixels that measured something (R, C) or (F, R, C); ``None`` means all. Others lie in
         padding, behind shutters or collimators.
+    saturation
+        Intensity at which the detector or its encoding clips; ``None`` if no pixel reached it.
     """
 
     intensity: NDArray[np.float32]
@@ -55,6 +57,7 @@ class RotationalRun:
     warnings: tuple[tuple[str, str], ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)
     valid: NDArray[np.bool_] | None = None
+    saturation: float | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.geometry)

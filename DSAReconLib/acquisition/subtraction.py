@@ -17,6 +17,7 @@ from DSAReconLib.acquisition.noise import NoiseModel, estimate_noise
 from DSAReconLib.acquisition.pairing import check_pair
 from DSAReconLib.acquisition.registration import Motion, estimate_motion, mean_radius_px
 from DSAReconLib.acquisition.run import RotationalRun
+from DSAReconLib.acquisition.saturation import Clipping, clipping, clipping_note
 from DSAReconLib.acquisition.trajectory import PoseMatch, match_poses
 from DSAReconLib.acquisition.warping import move_image
 from DSAReconLib.errors import PairingError, ResourceError
@@ -109,6 +110,7 @@ class _Subtraction:
     progress: Progress
     warnings: list[tuple[str, str]] = field(default_factory=list)
     gains: list[float] = field(default_factory=list)
+    clippings: list[Clipping | None] = field(default_factory=list)
     motions: list[Motion] = field(default_factory=list)
 
     def warn(self, code: str, message: str) -> None:
@@ -191,9 +193,10 @@ class _Subtraction:
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             results = pool.map(self._subtract_frame, self.frames.tolist())
             try:
-                for view, (difference, spread, gain, motion) in enumerate(results):
+                for view, (difference, spread, gain, motion, clipped) in enumerate(results):
                     self.progress.check_cancelled()
                     line_integrals[view], variance[view] = difference, spread
+                    self.clippings.append(clipped)
                     self.gains.append(gain)
                     self.motions.append(motion)
                     self.progress.report("subtract", (view + 1) / len(self.frames))
@@ -201,11 +204,16 @@ class _Subtraction:
                 results.close()  # what has not begun is dropped when cancelled
         return line_integrals, variance
 
-    def _subtract_frame(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32], float, Motion]:
-        """Line integrals and variance (R, C), the exposure difference and the motion that were taken off."""
+    def _subtract_frame(
+        self, frame: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, Motion, Clipping | None]:
+        """Line integrals and variance (R, C); the exposure difference and motion taken off; what is clipped."""
         mask_log, mask_variance = self.interpolated.at(frame)
         fill = self.fill.intensity[frame]
         fill_log, fill_variance = self.fill_noise.log(fill), smooth_log_variance(self.fill_noise, fill)
+        clipped = clipping(self.mask, self.fill, self.match, frame)
+        if clipped is not None:
+            fill_variance[clipped.pixels] = mask_variance[clipped.pixels] = np.inf
         valid = self._valid(frame)
         motion = Motion(reliable=True)
         if self.register != "none":
@@ -221,7 +229,7 @@ class _Subtraction:
         if self.correct_gain:
             gain = correction(*frame_gain(difference, variance, valid))
             difference -= np.float32(gain) if valid is None else np.where(valid, np.float32(gain), 0)
-        return difference, variance, gain, motion
+        return difference, variance, gain, motion, clipped
 
     def _gap_deg(self, frame: int) -> float:
         """Angle from a fill frame to the nearest mask frame."""
@@ -237,6 +245,9 @@ class _Subtraction:
                 f"The exposure of mask and fill differs by up to {100 * np.max(np.abs(gains)):.0f} %; corrected.",
             )
         self._summarize_motions()
+        note = clipping_note(self.clippings)
+        if note:
+            self.warn("acquisition.saturated", note)
         sample = line_integrals[:: max(1, len(line_integrals) // 16), ::4, ::4]
         finite = np.isfinite(np.broadcast_to(variance, line_integrals.shape)[:: max(1, len(variance) // 16), ::4, ::4])
         low, high = np.quantile(sample[finite], [0.002, 0.998]) if finite.any() else (0.0, 0.0)

@@ -118,8 +118,8 @@ def pose_facts(geometry: Any, times_s: Any) -> dict[str, Any]:
         "frames": len(geometry),
         "rows": rows,
         "columns": columns,
-        "primary_deg": (round(float(primary[0]), 3), round(float(primary[-1]), 3)),
-        "secondary_deg": (round(float(secondary[0]), 3), round(float(secondary[-1]), 3)),
+        "primary_deg": (_rounded(primary[0]), _rounded(primary[-1])),
+        "secondary_deg": (_rounded(secondary[0]), _rounded(secondary[-1])),
         "arc_deg": round(max(float(np.ptp(primary)), float(np.ptp(secondary))), 3),
         "duration_s": round(float(times_s[-1]), 6),
         "frame_time_s": round(float(times_s[-1]) / max(1, len(times_s) - 1), 6),
@@ -127,6 +127,10 @@ def pose_facts(geometry: Any, times_s: Any) -> dict[str, Any]:
         "sdd_mm": round(float(geometry.sdd_mm.mean()), 3),
         "detector_spacing_mm": tuple(round(s, 6) for s in geometry.detector_spacing_mm),
     }
+
+
+def _rounded(angle_deg: float) -> float:
+    return round(float(angle_deg), 3) + 0.0  # no negative zero
 
 
 def acquisition_order(attributes: dict[str, str]) -> tuple[float, float, float]:

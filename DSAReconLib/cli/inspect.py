@@ -132,14 +132,19 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         run.role,
         str(run.frames),
         f"{run.rows} x {run.columns}",
-        f"{run.primary_deg[0]:.1f} .. {run.primary_deg[1]:.1f}",
-        f"{run.secondary_deg[0]:.1f} .. {run.secondary_deg[1]:.1f}",
+        _angles(run.primary_deg),
+        _angles(run.secondary_deg),
         f"{run.arc_deg:.1f} deg",
         f"{run.duration_s:.2f} s",
         f"{run.sod_mm:.0f} / {run.sdd_mm:.0f} mm",
         f"{run.detector_spacing_mm[0]:.3f} mm",
         run.encoding,
     )
+
+
+def _angles(first_and_last: tuple[float, float]) -> str:
+    first, last = (round(angle, 1) + 0.0 for angle in first_and_last)  # adding 0 takes the sign off a zero
+    return f"{first:.1f} .. {last:.1f}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -46,7 +46,7 @@ def load_pair(
     DicomRunError, GeometryError, PairingError, ResourceError
         With a message that says which file or which run is the problem.
     """
-    progress = progress or SilentProgress()
+    progress = _WarningOnce(progress or SilentProgress())
     if mask is not None and fill is not None:
         runs = _named_pair(Path(mask), Path(fill), overrides, progress)
     else:
@@ -54,6 +54,22 @@ def load_pair(
     if corrections is None:
         return runs
     return corrected_run(runs[0], corrections), corrected_run(runs[1], corrections)
+
+
+class _WarningOnce:
+    """Passes everything on, but no warning twice: what holds for the mask mostly holds for the fill run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._said: set[tuple[str, str]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._progress, name)
+
+    def warn(self, code: str, message: str) -> None:
+        if (code, message) not in self._said:
+            self._said.add((code, message))
+            self._progress.warn(code, message)
 
 
 def _found_pair(

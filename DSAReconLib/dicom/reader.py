@@ -20,9 +20,6 @@ from DSAReconLib.errors import DicomRunError, ResourceError
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.progress import Progress, SilentProgress
 
-# Below this share of pixels at the top of the range, clipping is left unmentioned.
-_SATURATED_SHARE = 0.01
-
 
 def read_run(
     path: Path | str,
@@ -81,19 +78,22 @@ def _read(header: RunHeader, accept_display_values: bool, progress: Progress) ->
         transform = intensity_transform(
             header.attributes, header.layout, header.findings, accept_display_values=accept_display_values
         )
-        intensity, padded, constant = _read_intensity(header, transform, progress)
+        intensity, padded, constant, saturation = _read_intensity(header, transform, progress)
         valid = _valid_pixels(header, padded)
         blank = padded if header.measured is None else padded | (constant & ~header.measured)
         geometry = geometry_within_borders(header, intensity, blank)
     for code, message in header.findings.as_tuple():
         progress.warn(code, message)
-    return [_part_run(header, part, geometry, intensity, valid) for part in header.parts]
+    return [_part_run(header, part, geometry, intensity, valid, saturation) for part in header.parts]
 
 
 def _read_intensity(
     header: RunHeader, transform: ToIntensity, progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Intensities (F, R, C), and the pixels (R, C) with the padding value, and with any one value, in every frame."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], float | None]:
+    """Intensities (F, R, C); pixels (R, C) with the padding value, and with any one value, in every frame; saturation.
+
+    The saturation is the highest intensity that can be stored if any pixel reached it.
+    """
     layout = header.layout
     try:
         intensity = np.empty((layout.frames, *layout.shape), np.float32)
@@ -105,20 +105,17 @@ def _read_intensity(
         ) from None
     low, high = layout.stored_range
     padding = header.attributes.number("PixelPaddingValue")
-    padded, constant, first = np.ones(layout.shape, bool), np.ones(layout.shape, bool), None
-    saturated = 0
+    padded, constant, first, saturated = np.ones(layout.shape, bool), np.ones(layout.shape, bool), None, False
+    most = float(transform(np.array([[low, high]])).max())
     for index, stored in enumerate(stored_frames(header.path, layout)):
         progress.check_cancelled()
         progress.report("read", (index + 1) / layout.frames, header.path.name)
         padded &= (stored == low) | (stored == padding if padding is not None else False)
         first = stored if first is None else first
         constant &= (stored == first) & (stored != high)
-        saturated += int(np.count_nonzero(stored == high))
         intensity[index] = transform(stored)
-    if saturated > _SATURATED_SHARE * intensity.size:
-        share = 100 * saturated / intensity.size
-        header.findings.add("dicom.saturated", f"{share:.0f} % of the pixels are at the top of the range (clipped).")
-    return intensity, padded, constant
+        saturated |= bool(intensity[index].max() >= most)
+    return intensity, padded, constant, most if saturated else None
 
 
 def _valid_pixels(header: RunHeader, padded: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -147,6 +144,7 @@ def _part_run(
     geometry: ConeBeamGeometry,
     intensity: NDArray[np.float32],
     valid: NDArray[np.bool_] | None,
+    saturation: float | None,
 ) -> RotationalRun:
     whole = len(part.frames) == len(intensity)
     times = header.times_s[part.frames]
@@ -156,6 +154,7 @@ def _part_run(
         times_s=times - times[0],
         path=header.path,
         valid=valid,
+        saturation=saturation,
         warnings=header.findings.as_tuple(),
         attributes={**header.facts, "role": part.role},
         sop_instance_uid=header.identity["sop_instance_uid"],

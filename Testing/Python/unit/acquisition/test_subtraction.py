@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.cases import small_case
@@ -234,3 +236,29 @@ def test_masks_interpolated_over_many_degrees_are_not_turned():
     mask, fill, _ = small_case(views=30, mask_angle_offset_deg=2.0)
     shifted, turned = (subtract(mask, fill, register=how) for how in ("translation", "rigid"))
     np.testing.assert_array_equal(turned.line_integrals, shifted.line_integrals)
+
+
+def _clipped(run, level):
+    return replace(run, intensity=np.minimum(run.intensity, np.float32(level)), saturation=level)
+
+
+@pytest.mark.parametrize("register", ["none", "rigid"])
+def test_clipped_pixels_do_not_count_in_any_way(register):
+    mask, fill, contrast = _noisy(7, gain=0.9)
+    level = float(np.quantile(mask.intensity, 0.7))
+    result = subtract(_clipped(mask, level), _clipped(fill, level), register=register)
+    clipped = (mask.intensity >= level) | (fill.intensity >= level)
+    assert np.isinf(result.variance[clipped]).all()
+    assert np.isfinite(result.variance[~clipped]).all()
+    beside = ~clipped & (contrast == 0)
+    assert abs(result.line_integrals[beside].mean()) < 0.01, "the exposure is judged by what was measured"
+    assert [code for code, _ in result.warnings].count("acquisition.saturated") == 1
+
+
+def test_the_note_on_clipping_tells_the_open_field_from_hidden_contrast():
+    still, contrast = _expected()
+    still[:, :, :20] = still.max() * 1.4
+    level = float(still.max() / 1.1)
+    for added, words in ((np.where(still < level, contrast, 0), "open field"), (2 * contrast, "cannot be measured")):
+        result = subtract(_clipped(spin(still, ANGLES), level), _clipped(spin(still * np.exp(-added), ANGLES), level))
+        assert words in dict(result.warnings)["acquisition.saturated"]

@@ -83,3 +83,12 @@ def test_no_run_at_all_fails_with_the_reason(folder, tmp_path_factory):
     assert json.loads(text)["runs"] == []
     empty = tmp_path_factory.mktemp("empty")
     assert _run(empty)[0].code == "dicom.none_found"
+
+
+def test_angles_around_zero_have_no_sign(tmp_path):
+    pixels = stored_frames()
+    tilt = [0.0] + [-0.02] * (len(pixels) - 1)
+    write_xa(tmp_path / "run.dcm", pixels, PositionerSecondaryAngle=-0.0, PositionerSecondaryAngleIncrement=tilt)
+    text = _run(tmp_path)[1]
+    assert "-0.0" not in text
+    assert "0.0 .. 0.0" in text

@@ -99,10 +99,15 @@ def test_lossy_and_eight_bit_runs_are_read_with_warnings(tmp_path):
     assert {"dicom.lossy", "dicom.eight_bit"} <= _codes(run)
 
 
-def test_clipped_pixels_are_reported(tmp_path):
+def test_the_intensity_of_clipped_pixels_is_known(tmp_path):
     pixels = stored_frames()
-    pixels[:, :6] = 65535
-    assert "dicom.saturated" in _codes(read_run(write_xa(tmp_path / "run.dcm", pixels)))
+    assert read_run(write_xa(tmp_path / "run.dcm", pixels)).saturation is None
+    pixels[3, :6] = 65535
+    assert read_run(write_xa(tmp_path / "run.dcm", pixels)).saturation == 65535
+    item, to_stored = log_lut()
+    logarithmic = {"PixelIntensityRelationship": "LOG", "BitsStored": 12, "HighBit": 11, "ModalityLUTSequence": [item]}
+    run = read_run(write_xa(tmp_path / "run.dcm", to_stored(pixels), **logarithmic))
+    assert run.saturation == run.intensity.max() == 65535
 
 
 def test_big_endian_and_implicit_files_read_the_same(tmp_path):

@@ -5,6 +5,7 @@ from helpers.cases import simulated
 from DSAReconLib.acquisition import subtract
 from DSAReconLib.dicom import find_runs, load_pair
 from DSAReconLib.dicom.xa_writer import ANGLE_FORMS, XaEncoding
+from DSAReconLib.progress import SilentProgress
 from DSAReconLib.simulation.writing import write_case
 
 OFFSET = {"principal_point_offset_px": (3.5, -2.0)}
@@ -53,3 +54,11 @@ def test_mask_and_fill_in_one_object_give_the_same_line_integrals(tmp_path, pixe
 def test_the_truth_folder_beside_the_runs_is_passed_over(tmp_path):
     _round_trip(tmp_path)
     assert sorted(summary.path.name for summary in find_runs([tmp_path])) == ["fill.dcm", "mask.dcm"]
+
+
+def test_what_holds_for_both_runs_is_said_once(tmp_path):
+    case = simulated(views=24)
+    write_case(tmp_path, case, XaEncoding())
+    progress = SilentProgress()
+    load_pair([tmp_path], overrides={"EstimatedRadiographicMagnificationFactor": 1.2}, progress=progress)
+    assert [code for code, _ in progress.warnings] == ["geometry.magnification"]
