@@ -107,8 +107,8 @@ class _Vessels:
             return cls._of_nothing(volume.grid, case)
         bright = np.random.default_rng(0).permutation(bright)[:20_000]
         flat = bright if volume.support is None else volume.support[bright]
-        arrival = arrival_times(volume.curves(case.times_s, bright), case.times_s)
-        peak = bound[bright]
+        curves = volume.curves(case.times_s, bright)
+        arrival, peak = arrival_times(curves, case.times_s), curves.max(1)
         return cls(volume.grid.points_mm(flat), arrival, peak, float(np.percentile(peak, 99)))
 
     @classmethod
