@@ -28,42 +28,50 @@ def _sample(image, record, x, y, z, rows, columns):  # type: ignore[no-untyped-d
 
 
 @njit(inline="always")
-def _second_smallest(samples, start, stop, missing, floor):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Second smallest sample of [start, stop), or ``floor`` if not above it or too many are missing."""
-    smallest = second = np.float32(1e9)
-    absent = 0
-    for view in range(start, stop):
-        value = samples[view]
-        if value < missing:
-            absent += 1
+def _best_window(samples, images, record, x, y, z, stops, floor):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Largest second-smallest sample of any window, or ``floor`` if none is above it.
+
+    Views are sampled when they are first needed. Windows are read from their end: if two
+    samples are not above the best score so far, every window that holds both fails, and the
+    search goes on behind the earlier one.
+    """
+    _, rows, columns = images.shape
+    samples[:] = np.inf
+    start = 0
+    while start < stops.shape[0]:
+        stop = stops[start]
+        smallest = second = np.float32(1e9)
+        absent, following = 0, start + 1
+        view = stop - 1
+        while view >= start:
+            if samples[view] == np.inf:
+                samples[view] = _sample(images[view], record[view], x, y, z, rows, columns)
+            value = samples[view]
+            if value < np.float32(-5e3):
+                absent += 1
+            elif value < second:
+                second = max(value, smallest)
+                smallest = min(value, smallest)
+            if second <= floor:
+                following = view + 1
+                break
             if absent * 5 > stop - start:
-                return floor
-        elif value < smallest:
-            second = smallest
-            smallest = value
-            if second <= floor:
-                return floor
-        elif value < second:
-            second = value
-            if second <= floor:
-                return floor
-    return second if second < np.float32(1e8) else floor
+                second = floor
+                break
+            view -= 1
+        if floor < second < np.float32(1e8):
+            floor = second
+        start = following
+    return floor
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _window_scores(points, images, records, stops, threshold, missing, scores):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    views, rows, columns = images.shape
+@njit(parallel=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, cache=True)
+def _window_scores(points, images, records, stops, threshold, scores):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     block = 2048
     for task in prange((points.shape[1] + block - 1) // block):
-        samples = np.empty(views, np.float32)
+        samples = np.empty(images.shape[0], np.float32)
         for n in range(task * block, min((task + 1) * block, points.shape[1])):
-            for view in range(views):
-                samples[view] = _sample(
-                    images[view], records[view], points[0, n], points[1, n], points[2, n], rows, columns
-                )
-            best = threshold
-            for start in range(stops.shape[0]):
-                best = max(best, _second_smallest(samples, start, stops[start], missing, best))
+            best = _best_window(samples, images, records, points[0, n], points[1, n], points[2, n], stops, threshold)
             scores[n] = best if best > threshold else np.float32(0)
 
 
@@ -100,5 +108,5 @@ def window_scores(
     """
     scores = np.empty(points.shape[1], np.float32)
     with kernel_launch(1):
-        _window_scores(points, images, records, window_stops, np.float32(threshold), OUTSIDE / 2, scores)
+        _window_scores(points, images, records, window_stops, np.float32(threshold), scores)
     return scores

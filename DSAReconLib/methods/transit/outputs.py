@@ -70,9 +70,9 @@ def surface_threshold(volume: DynamicVolume, plateau: float, duration_s: float, 
 
 def vessel_probability(volume: DynamicVolume, threshold: float, duration_s: float) -> NDArray[np.float32]:
     """Volume (z, y, x) in [0, 1]; 0.5 at the surface threshold."""
-    bright = volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES))
+    bright = volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES)).ravel()[volume.support]
     powered = (bright / np.float32(threshold)) ** np.float32(_PROBABILITY_STEEPNESS)
-    return powered / (1 + powered)
+    return volume.scatter(powered / (1 + powered))
 
 
 def hemodynamic_maps(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.sparse.descent import extrapolate, proximal_step
+from DSAReconLib.kernels.sparse.descent import accelerated_step, extrapolate, proximal_step
 from DSAReconLib.operators.sparse import SparseProjector
 
 _SUBSET_MOMENTUM_MAX = 6.0
@@ -115,11 +115,16 @@ def _subset_passes(
     point, momentum = current.copy(), 1.0
     for epoch in range(epochs):
         for part in parts:
-            gradient = part.gradient(point)
-            gradient *= np.float32(len(parts))
-            proximal_step(point, current, gradient, curvature, penalty)
             following = min((1 + math.sqrt(1 + 4 * momentum**2)) / 2, _SUBSET_MOMENTUM_MAX)
-            extrapolate(point, current, (momentum - 1) / following)
+            accelerated_step(
+                point,
+                current,
+                part.gradient(point),
+                curvature,
+                penalty,
+                gradient_scale=len(parts),
+                momentum=(momentum - 1) / following,
+            )
             momentum = following
             after_pass(epoch)
 
