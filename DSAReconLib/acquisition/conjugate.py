@@ -113,7 +113,8 @@ def _profiles(
     count = (last - first) // factor
     means = np.log(np.maximum(pixels, np.float32(1e-3))).mean(2 - axis, dtype=np.float64)
     profiles = -means[:, : count * factor].reshape(len(means), count, factor).mean(2)
-    return profiles, first + factor * np.arange(count) + (factor - 1) / 2
+    positions = np.asarray(first + factor * np.arange(count) + (factor - 1) / 2, np.float64)
+    return np.asarray(profiles, np.float64), positions
 
 
 def _mismatch(
@@ -132,7 +133,7 @@ def _mismatch(
         measured = (target >= angle_rad[0]) & (target <= angle_rad[-1])
         measured &= (mirrored >= 0) & (mirrored <= len(positions) - 1)
         frame = np.interp(target, angle_rad, np.arange(len(angle_rad)))
-        for view in np.flatnonzero(measured.sum(1) >= _LEAST_SHARE * len(positions)):
+        for view in np.flatnonzero(measured.sum(1) >= _LEAST_SHARE * len(positions)).tolist():
             sums += _apart(profiles, view, frame[view], mirrored[view], measured[view])
             rays += int(measured[view].sum())
     return float(sums[0] / max(sums[1], 1e-9)) if rays >= _LEAST_RAYS else np.nan

@@ -129,11 +129,14 @@ def _block_means(image: NDArray, level: int) -> NDArray[np.float32]:
     """Means over whole blocks of ``level`` x ``level`` pixels."""
     if level == 1:
         return image.astype(np.float32, copy=False)
-    rows, columns = (n // level * level for n in image.shape)
+    rows, columns = (n // level for n in image.shape)
     # Sums of strided slices: many times faster than the mean over short axes.
-    across = sum(image[:rows, start:columns:level].astype(np.float32) for start in range(level))
-    blocks = sum(across[start::level] for start in range(level))
-    return np.asarray(blocks, np.float32) / np.float32(level**2)
+    across, blocks = np.zeros((rows * level, columns), np.float32), np.zeros((rows, columns), np.float32)
+    for start in range(level):
+        across += image[: rows * level, start : columns * level : level]
+    for start in range(level):
+        blocks += across[start::level]
+    return np.asarray(blocks / level**2, np.float32)
 
 
 def _gauss_newton(

@@ -201,7 +201,7 @@ class _Subtraction:
                     self.motions.append(motion)
                     self.progress.report("subtract", (view + 1) / len(self.frames))
             finally:
-                results.close()  # what has not begun is dropped when cancelled
+                pool.shutdown(cancel_futures=True)  # when cancelled, what has not begun never does
         return line_integrals, variance
 
     def _subtract_frame(
