@@ -178,6 +178,7 @@ def cost_charts(view_counts: Sequence[int], names: Sequence[str], panels: Sequen
             axes.bar(places, np.nan_to_num(mean), 0.88 * width, color=_color(slot), label=name)
         axes.set_xticks(range(len(view_counts)), labels=[f"{count} views" for count in view_counts])
         axes.grid(visible=False, axis="x")
+        axes.set_axisbelow(True)
 
     return _panel_grid(panels, draw, columns=2, height=3.0)
 
@@ -185,6 +186,7 @@ def cost_charts(view_counts: Sequence[int], names: Sequence[str], panels: Sequen
 def _panel_grid(panels: Sequence[Panel], draw: Callable[[Axes, Panel], None], columns: int, height: float) -> str:
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -193,9 +195,9 @@ def _panel_grid(panels: Sequence[Panel], draw: Callable[[Axes, Panel], None], co
         places = np.ravel(figure.subplots(rows, columns, squeeze=False))
         for axes, panel in zip(places, panels, strict=False):
             if panel.logarithmic:
-                axes.set_yscale("log")
+                axes.set_yscale("log", subs=[])
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter("")
             draw(axes, panel)
             axes.set_title(panel.title, loc="left")
         for axes in places[len(panels) :]:

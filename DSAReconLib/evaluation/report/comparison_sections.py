@@ -60,7 +60,7 @@ def ranking_section(table: RowTable) -> str:
     over = "Mean ± standard deviation over the cases. " if len(table.cases) > 1 else ""
     return (
         f"<section><h2>In short</h2><p>{over}↑ higher is better, ↓ lower is better. Green: best for this number of "
-        'views. The cases are further down with all their numbers.</p><div class="scroll"><table class="metrics ranking">'
+        'views. All numbers of every case are further down.</p><div class="scroll"><table class="metrics ranking">'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{blocks}</table></div></section>'
     )
 
@@ -108,8 +108,8 @@ def cost_section(table: RowTable) -> str:
     panels = [_panel(table, name, logarithmic=name == "reconstruction_s") for name in names]
     chart = cost_charts(table.view_counts, table.titles, panels)
     return (
-        "<section><h2>Time and memory</h2><p>Of the reconstruction alone, each in a process of its own; time on a "
-        f'logarithmic scale.</p><div class="chart">{chart}</div></section>'
+        "<section><h2>Time and memory</h2><p>Reconstruction time, on a logarithmic scale; peak memory of the whole "
+        f'process, in which nothing else ran.</p><div class="chart">{chart}</div></section>'
     )
 
 
