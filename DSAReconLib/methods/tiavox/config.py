@@ -24,9 +24,7 @@ class Config:
     repeats: int = parameter(
         2, "Further rounds on the finest voxels, without those that stayed dark.", source=_OURS, minimum=0, maximum=10
     )
-    max_voxels: int = parameter(
-        1_000_000, "Keep at most this many voxels, the brightest.", source=_OURS, minimum=1000
-    )
+    max_voxels: int = parameter(1_000_000, "Keep at most this many voxels, the brightest.", source=_OURS, minimum=1000)
     projector: str = parameter(
         "footprint",
         "Line integrals: Joseph's interpolation along rays, or on the CPU bilinear voxel footprints (faster).",
