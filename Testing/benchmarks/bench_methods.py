@@ -78,7 +78,8 @@ def section(folder: Path, args: argparse.Namespace) -> str:
         "",
         EXPLANATION,
         "    python Testing/benchmarks/bench_methods.py "
-        f"--presets {','.join(args.presets)} --views {_listed(args.views)}",
+        f"--presets {','.join(args.presets)} --views {_listed(args.views)} --method-preset {args.method_preset}"
+        + (f" --methods {','.join(args.methods)}" if args.methods else ""),
         "",
     ]
     for case in dict.fromkeys(row["case"] for row in rows):

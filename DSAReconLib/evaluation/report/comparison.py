@@ -39,13 +39,14 @@ class ComparedCase:
 def compose_case(
     case: ReportCase, entries: Sequence[ReportEntry], *, device: str = "cpu", progress: Progress | None = None
 ) -> ComparedCase:
-    """Film, arrival, held-out views, curves and settings of the results of one case side by side."""
+    """Film, arrival, surfaces, held-out views, curves and settings of the results of one case side by side."""
     progress = progress or SilentProgress()
     scene = compose(case, entries)
     views = scene.seen(case, entries)
     parts = (
         lambda: result_sections.contrast_section(case, scene, views),
         lambda: result_sections.arrival_section(case, entries, scene, views),
+        lambda: result_sections.surface_section(case, entries, scene, views),
         lambda: result_sections.heldout_section(case, entries, scene, device),
         lambda: result_sections.curves_section(case, entries, scene, views),
         lambda: number_sections.provenance_section(entries),

@@ -47,7 +47,7 @@ def build_report(
     for section in _sections(case, entries, device):
         progress.check_cancelled()
         sections.append(section)
-        progress.report("report", len(sections) / 10)
+        progress.report("report", len(sections) / 12)
     return write_page(path, case.title, sections)
 
 
@@ -74,6 +74,7 @@ def _sections(case: ReportCase, entries: Sequence[ReportEntry], device: str) -> 
     views = scene.seen(case, entries)
     yield result_sections.contrast_section(case, scene, views)
     yield result_sections.arrival_section(case, entries, scene, views)
+    yield result_sections.surface_section(case, entries, scene, views)
     yield result_sections.heldout_section(case, entries, scene, device)
     yield result_sections.curves_section(case, entries, scene, views)
     yield number_sections.numbers_section(entries)

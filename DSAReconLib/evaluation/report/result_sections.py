@@ -23,7 +23,7 @@ from DSAReconLib.evaluation.report.pictures import (
     reduced,
 )
 from DSAReconLib.evaluation.report.projections import FrontalView
-from DSAReconLib.evaluation.report.scene import Scene
+from DSAReconLib.evaluation.report.scene import WINDOW_SHARE, Scene
 from DSAReconLib.evaluation.temporal import BOX_MM, box_curves
 
 Views = Sequence[tuple[str, FrontalView]]
@@ -109,6 +109,23 @@ def arrival_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Sce
         "reaches half of its maximum. Brightness: maximum over time, per picture. A static volume has one hue.</p>"
         f'<div class="film"><div class="grid" style="--columns:{_columns(min(len(views), 6))}">{figures}</div>'
         f'<div class="bar">{low:.1f} s<i style="--stops:{arrival_gradient()}"></i>{high:.1f} s</div></div></section>'
+    )
+
+
+def surface_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Scene, views: Views) -> str:
+    """Surfaces at the automatic threshold of each result, from the pose of the projections."""
+    limits = [] if case.truth is None else [0.5 * scene.window / WINDOW_SHARE]
+    limits += [entry.reconstruction.surface_threshold for entry in entries]
+    figures = "".join(
+        f'<figure><img alt="surface, {escape(name)}" src="{png_uri(gray(view.surface(case.times_s, limit), 0, 1))}">'
+        f"<figcaption><b>{escape(name)}</b> above {limit:.3f} 1/mm</figcaption></figure>"
+        for (name, view), limit in zip(views, limits, strict=True)
+    )
+    return (
+        "<section><h2>Vessel surface</h2><p>Where the maximum over time passes the automatic threshold of each result, "
+        "seen and lit from the front.</p>"
+        f'<div class="film"><div class="grid" style="--columns:{_columns(min(len(views), 6))}">{figures}</div></div>'
+        "</section>"
     )
 
 

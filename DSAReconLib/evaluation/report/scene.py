@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CINE_FRAMES = 24
 STILLS = 6
 POINTS = 4
+WINDOW_SHARE = 0.8
+"""Attenuation at full brightness, relative to that of a full vessel."""
+
 _MARGIN_MM = 6.0
 
 
@@ -68,7 +71,7 @@ def compose(case: ReportCase, entries: Sequence[ReportEntry]) -> Scene:
     start = times[np.argmax(contrast >= 0.1 * contrast.max())]
     return Scene(
         frame=Frontal.around(low - margin, high + margin),
-        window=0.8 * vessels.attenuation,
+        window=WINDOW_SHARE * vessels.attenuation,
         arrival_range_s=tuple(np.nanpercentile(vessels.arrival_s, (1, 99))),
         cine_times_s=np.linspace(times[0], times[-1], CINE_FRAMES),
         still_times_s=np.linspace(start, times[-1], STILLS),

@@ -8,7 +8,7 @@ import pytest
 from helpers import method_doubles
 
 from DSAReconLib.cli.main import main
-from DSAReconLib.errors import ConfigError, JobCancelled
+from DSAReconLib.errors import ConfigError, DependencyError, DSAReconError, JobCancelled
 from DSAReconLib.io.result_folder import open_result
 from DSAReconLib.jobs.comparison import Comparison, compare, find_studies
 from DSAReconLib.progress import SilentProgress
@@ -128,6 +128,32 @@ def test_a_cancelled_comparison_stops_its_child(tiny_case, tmp_path):
     with pytest.raises(JobCancelled):
         compare(comparison, CancelledWhileReading())
     assert not list((tmp_path / "out").glob("*/*/run.json"))
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_failing_methods_give_rows_and_methods_without_their_packages_may_be_left_out(
+    tiny_case, tmp_path, monkeypatch, optional
+):
+    errors = {
+        "double": DSAReconError("It died.", code="worker.died"),
+        "fdk": DSAReconError("FDK needs the package x.", code=DependencyError.default_code),
+    }
+
+    def failing(job, progress, label=""):
+        raise errors[job.method]
+
+    monkeypatch.setattr("DSAReconLib.jobs.comparison.run_in_child", failing)
+    (tmp_path / "out").mkdir()
+    studies = find_studies([tiny_case])
+    comparison = Comparison(
+        studies=studies, methods=("double", "fdk"), view_counts=(4, 6), out=tmp_path / "out", optional=optional
+    )
+    progress = SilentProgress()
+    rows, cases = compare(comparison, progress)
+    assert not cases
+    assert [row.failure for row in rows if row.method == "double"] == ["It died."] * 2
+    assert len([row for row in rows if row.method == "fdk"]) == (0 if optional else 2)
+    assert any("left out" in message for _, message in progress.warnings) == optional
 
 
 def test_folders_are_cases_and_files_are_one_case(tiny_case, tmp_path):

@@ -76,6 +76,7 @@ def test_report_holds_every_section_and_result(page):
         "Views used",
         "Contrast over time",
         "Arrival of the bolus",
+        "Vessel surface",
         "Held-out views",
         "Time-attenuation curves",
         "Numbers",
@@ -162,6 +163,18 @@ def test_frontal_arrival_is_that_of_the_brightest_voxel():
     arrival = FrontalView(volume, Frontal.around([-2] * 3, [2] * 3, 4), 1.0).arrival(np.arange(5.0), 0.3)
     assert arrival[2, 2] == pytest.approx(2.5)
     assert np.isnan(arrival).sum() == 15
+
+
+@pytest.mark.parametrize(("tilt", "light"), [(0.0, 1.0), (1.0, 0.15 + 0.85 / np.sqrt(2))])
+def test_surface_is_lit_from_the_front(tilt, light):
+    grid = VolumeGrid.centered((12, 40, 24), 1.0)
+    x, y, z = grid.axes_mm()
+    behind = np.clip(y[:, None] - tilt * x + 0.5, 0, 1)  # a slab whose front face is tilted against the line of sight
+    values = np.where(np.abs(z)[:, None, None] < 4, behind, 0).astype(np.float32)
+    volume = DynamicVolume(grid, values.reshape(1, -1), TemporalBasis.constant())
+    picture = FrontalView(volume, Frontal.around([-12, -20, -6], [12, 20, 6], 12), 1.0).surface([0.0], 0.5)
+    np.testing.assert_allclose(picture[2:4, 3:-3], light, atol=0.02)
+    assert not picture[0].any()
 
 
 def test_points_are_placed_where_they_are_seen():
