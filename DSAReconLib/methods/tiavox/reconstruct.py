@@ -45,7 +45,7 @@ _FRAMES = 61
 """Instants at which the brightest fifth of the run is looked for."""
 _THRESHOLD_SHARE = 0.8
 """Of the threshold that explains the views best, which the thick vessels decide: thin ones fill no voxel.
-Tuned on simulated trees (seeds 1 and 2): centerline recall 0.66 to 0.8 for 0.04 less Dice."""
+Tuned on simulated trees (seed 1): centerline recall 0.66 to 0.8 for 0.04 less Dice."""
 _LEVEL_COST = 3.0
 """How much longer a pass takes on the next finer level, for the progress fraction."""
 
