@@ -69,7 +69,7 @@ def _converted(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
             value = None
     if value is None and optional:
         return None
-    expected: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    expected: dict[str, Any] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
     if not isinstance(value, expected[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise ConfigError(f"{name} must be of type {kind}; got {value!r}.")
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
