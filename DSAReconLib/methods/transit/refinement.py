@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from DSAReconLib.kernels.sparse.descent import adam_step
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians
@@ -36,6 +37,10 @@ _SPARSITY = 0.006
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
 _PRUNE_PAUSE = 20
+_CLUSTER_VOXELS = 5.0
+"""Clusters whose opacified volume is smaller (in voxels) are ghosts far more often than vessels."""
+_CLUSTER_LINK_VOXELS = 0.05
+"""Gaussians with less volume do not link others to a cluster."""
 _GAUSSIAN_VOLUME = (2 * math.pi) ** 1.5
 
 
@@ -167,7 +172,27 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     state.step += 1
     if state.step % _PRUNE_EVERY == 0 and state.step <= plan.steps - _PRUNE_PAUSE:
         state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
+    if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
+        state = without_specks(state, plan.spacing_mm)
     return state, normalized
+
+
+def without_specks(state: GaussianState, spacing_mm: float) -> GaussianState:
+    """Only the Gaussians in clusters of some volume: vessels are long, ghosts of few views are specks.
+
+    A cluster is a set of cells of edge ``spacing_mm`` that touch (26 neighbors).
+    """
+    if not len(state.shapes):
+        return state
+    volumes = state.volumes_mm3 / np.float32(spacing_mm**3)
+    cells = np.floor((state.means_mm - state.means_mm.min(0)) / np.float32(spacing_mm)).astype(int)
+    occupied = np.zeros(cells.max(0) + 1, bool)
+    occupied[tuple(cells[volumes > _CLUSTER_LINK_VOXELS].T)] = True
+    clusters, count = ndimage.label(occupied, np.ones((3, 3, 3)))
+    cluster = clusters[tuple(cells.T)]
+    total = np.bincount(cluster, weights=volumes, minlength=count + 1)
+    total[0] = 0
+    return state.subset(total[cluster] >= _CLUSTER_VOXELS)
 
 
 def render(state: GaussianState, evidence: Evidence, basis: TemporalBasis) -> NDArray[np.float32]:

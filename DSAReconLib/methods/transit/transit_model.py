@@ -46,9 +46,15 @@ class InletCurve:
 
     @property
     def width_s(self) -> float:
-        """Time between the first and the last crossing of 40 % of the plateau, s."""
-        above = self.times_s[self.values >= WIDTH_FRACTION * self.plateau]
-        return max(float(above[-1] - above[0]), 4 * float(self.times_s[1] - self.times_s[0]))
+        """Longest time without a break above 40 % of the plateau, s.
+
+        An injection in two phases is as wide as the longer one: only without a break can
+        consecutive views agree on contrast.
+        """
+        step = float(self.times_s[1] - self.times_s[0])
+        above = np.concatenate([[False], self.values >= WIDTH_FRACTION * self.plateau, [False]])
+        changes = np.flatnonzero(above[1:] != above[:-1])
+        return max(float((changes[1::2] - changes[::2]).max(initial=1) - 1) * step, 4 * step)
 
     @property
     def onset_s(self) -> float:

@@ -14,7 +14,7 @@ from DSAReconLib.methods.transit.calibration import calibrated, no_calibration, 
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
 from DSAReconLib.methods.transit.inlet import updated_inlet
-from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, render
+from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, render, without_specks
 from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
 from DSAReconLib.methods.transit.support import Support, candidate_support, window_stops
@@ -227,3 +227,25 @@ def test_saved_state_survives_a_round_trip_and_is_refused_by_another_job(tmp_pat
     np.testing.assert_array_equal(loaded.solution.coefficients, solution.coefficients)
     np.testing.assert_array_equal(loaded.gaussians.shapes, state.gaussians.shapes)
     assert saved_state.load(store, saved_state.job_key(evidence, Config(seed=1))) is None
+
+
+def test_a_bolus_in_two_phases_is_as_wide_as_the_longer_phase():
+    times = curve_times(5.0)
+    phases = ((times > 0.5) & (times < 1.5)) | ((times > 2.5) & (times < 4.5))
+    assert InletCurve(times, 0.1 * phases).width_s == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_curve_above_the_level_up_to_the_end_has_a_width():
+    times = curve_times(5.0)
+    assert InletCurve(times, np.full(len(times), 0.1)).width_s == pytest.approx(5.0)
+
+
+def test_specks_are_dropped_and_vessels_kept(solution):
+    speck = np.zeros((1, 3), np.int32)
+    index = np.concatenate([solution.support.index_zyx, speck])
+    coefficients = np.concatenate([solution.coefficients, solution.coefficients[:, :1]], 1)
+    state = initial_gaussians(
+        replace(solution, support=Support(solution.support.grid, index), coefficients=coefficients)
+    )
+    kept = without_specks(state, solution.support.spacing_mm)
+    assert len(kept.shapes) == len(solution.support) == len(state.shapes) - 1
