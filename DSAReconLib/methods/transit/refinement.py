@@ -37,8 +37,8 @@ _SPARSITY = 0.006
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
 _PRUNE_PAUSE = 20
-_CLUSTER_VOXELS = 5.0
-"""Clusters whose opacified volume is smaller (in voxels) are ghosts far more often than vessels."""
+_CLUSTER_VOXEL_VIEWS = 50.0
+"""Clusters whose opacified volume (voxels) times the number of views is less are ghosts more often than vessels."""
 _CLUSTER_LINK_VOXELS = 0.05
 """Gaussians with less volume do not link others to a cluster."""
 _GAUSSIAN_VOLUME = (2 * math.pi) ** 1.5
@@ -173,12 +173,12 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     if state.step % _PRUNE_EVERY == 0 and state.step <= plan.steps - _PRUNE_PAUSE:
         state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
     if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
-        state = without_specks(state, plan.spacing_mm)
+        state = without_specks(state, plan.spacing_mm, _CLUSTER_VOXEL_VIEWS / len(plan.evidence))
     return state, normalized
 
 
-def without_specks(state: GaussianState, spacing_mm: float) -> GaussianState:
-    """Only the Gaussians in clusters of some volume: vessels are long, ghosts of few views are specks.
+def without_specks(state: GaussianState, spacing_mm: float, voxels_min: float) -> GaussianState:
+    """Only the Gaussians in clusters of ``voxels_min`` voxels: vessels are long, ghosts of few views are specks.
 
     A cluster is a set of cells of edge ``spacing_mm`` that touch (26 neighbors).
     """
@@ -192,7 +192,7 @@ def without_specks(state: GaussianState, spacing_mm: float) -> GaussianState:
     cluster = clusters[tuple(cells.T)]
     total = np.bincount(cluster, weights=volumes, minlength=count + 1)
     total[0] = 0
-    return state.subset(total[cluster] >= _CLUSTER_VOXELS)
+    return state.subset(total[cluster] >= voxels_min)
 
 
 def render(state: GaussianState, evidence: Evidence, basis: TemporalBasis) -> NDArray[np.float32]:

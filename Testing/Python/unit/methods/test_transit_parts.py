@@ -247,5 +247,5 @@ def test_specks_are_dropped_and_vessels_kept(solution):
     state = initial_gaussians(
         replace(solution, support=Support(solution.support.grid, index), coefficients=coefficients)
     )
-    kept = without_specks(state, solution.support.spacing_mm)
+    kept = without_specks(state, solution.support.spacing_mm, 5.0)
     assert len(kept.shapes) == len(solution.support) == len(state.shapes) - 1
