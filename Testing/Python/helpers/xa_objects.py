@@ -69,9 +69,7 @@ def enhanced_dataset(
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
     ds.PixelData = pixels.tobytes()
     shared = Dataset()
-    shared.FramePixelDataPropertiesSequence = [
-        _item(PixelIntensityRelationship="LIN", ImagerPixelSpacing=[0.8, 0.5])
-    ]
+    shared.FramePixelDataPropertiesSequence = [_item(PixelIntensityRelationship="LIN", ImagerPixelSpacing=[0.8, 0.5])]
     shared.FieldOfViewSequence = [
         _item(FieldOfViewOrigin=[0.0, 0.0], FieldOfViewRotation=0.0, FieldOfViewHorizontalFlip="NO")
     ]
