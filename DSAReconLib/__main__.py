@@ -2,7 +2,10 @@
 
 import sys
 
-from DSAReconLib.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from DSAReconLib.cli.main import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the command itself is still being loaded
+        sys.exit(130)

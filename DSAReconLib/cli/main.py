@@ -30,7 +30,14 @@ DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``dsarecon`` with the given arguments; returns the exit code (0, 1, 2 or 130)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # before the console handles signals, e.g. while modules are loaded
+        sys.stderr.write(f"{JobCancelled()}\n")
+        return CANCELLED
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         return _without_command(arguments)
     module = _command(arguments[0])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELP = "render views of a result: line integrals, pictures, films"
 MODELS = ("native", "volume", "gaussians")
 _FRAMES_PER_S = 10.0
+_MAX_FRAMES_PER_S = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Render, write, and print what was written."""
     from DSAReconLib.io.result_folder import open_result
+    from DSAReconLib.rendering.movie import check_movie
     from DSAReconLib.rendering.views import render_line_integrals
 
     out = Path(args.out)
     if out.suffix.lower() not in ("", ".nrrd", ".gif", ".mp4"):
         raise ConfigError(f"--out {out} is of no known kind.", hint="Name a folder or a .nrrd, .gif or .mp4 file.")
+    if not 0 < args.fps <= _MAX_FRAMES_PER_S:
+        raise ConfigError(f"--fps must be greater than 0 and at most {_MAX_FRAMES_PER_S}; got {args.fps:g}.")
+    check_movie(out)
     result = open_result(Path(args.result))
     geometry, times, frames = _requested_views(args, result)
     images = render_line_integrals(

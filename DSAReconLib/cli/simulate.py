@@ -101,14 +101,16 @@ def _add_imperfections(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Simulate and write."""
-    from DSAReconLib.simulation import simulate_case, write_case
+    from DSAReconLib.simulation import check_case_folder, simulate_case, write_case
 
     config = config_of(args)
     encoding = XaEncoding(
         pixels=args.pixels.upper(), angles=args.angles, times=args.times, transfer_syntax=args.transfer_syntax
     )
+    out = args.out.expanduser()
+    check_case_folder(out)
     case = simulate_case(config, console.progress)
-    folder = write_case(args.out.expanduser(), case, encoding, one_object=args.one_object)
+    folder = write_case(out, case, encoding, one_object=args.one_object)
     facts = case.truth.facts
     rows, columns = config.detector_shape
     console.note(
@@ -145,4 +147,10 @@ def config_of(args: argparse.Namespace) -> SimulationConfig:
 
 def _shape(text: str) -> tuple[int, int]:
     rows, _, columns = text.lower().partition("x")
-    return int(rows), int(columns or rows)
+    try:
+        shape = int(rows), int(columns or rows)
+    except ValueError:
+        shape = 0, 0
+    if min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not N or ROWSxCOLUMNS, e.g. 256 or 192x256")
+    return shape

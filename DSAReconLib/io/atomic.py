@@ -68,6 +68,7 @@ def replace_folder(folder: Path, *, overwrite: bool, marker: str, own: Collectio
 
 def unwritable(path: Path, error: OSError) -> ResourceError:
     """The error to show when writing to ``path`` failed."""
+    error = _system_error(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(
             f"The disk is full: {path} could not be written.",
@@ -79,6 +80,16 @@ def unwritable(path: Path, error: OSError) -> ResourceError:
         hint="Choose a folder that you may write to with --out.",
         code="resource.unwritable",
     )
+
+
+def _system_error(error: OSError) -> OSError:
+    """The error with a number behind one without: pydicom wraps them, with a traceback as the message."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def _check_content(folder: Path, overwrite: bool, marker: str) -> None:

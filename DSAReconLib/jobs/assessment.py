@@ -53,7 +53,7 @@ def load_case(
     Raises
     ------
     ResultError
-        The result was made from other runs.
+        The result was made from other runs, or the truth is that of another case.
     DicomRunError, PairingError, GeometryError
         The runs cannot be used.
     """
@@ -68,6 +68,7 @@ def load_case(
     mask_run, fill_run = load_runs(paths, header=record.get("header"), corrections=corrections, progress=progress)
     angiogram = subtract(mask_run, fill_run, register=record.get("registration", "translation"), progress=progress)
     _require_same_runs(angiogram, record)
+    _require_same_frames(truth, angiogram)
     return ReportCase(
         title=title,
         angiogram=angiogram,
@@ -141,6 +142,16 @@ def spread(frames: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if len(frames) <= count:
         return frames
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+def _require_same_frames(truth: Truth | None, angiogram: Angiogram) -> None:
+    if truth is not None and len(truth.frame_times_s) != len(angiogram):
+        raise ResultError(
+            f"The truth belongs to another case: it has "
+            f"{len(truth.frame_times_s)} frames, the fill run {len(angiogram)}.",
+            hint="Give the truth folder that was simulated together with these runs.",
+            code="result.other_truth",
+        )
 
 
 def _require_same_runs(angiogram: Angiogram, record: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,10 +92,12 @@ class ReconstructionJob:
             raise ConfigError("Views are given twice.", hint="Use either --views or --view-indices.")
         _check_choice("selection", self.selection, SELECTIONS)
         _check_choice("registration", self.registration, REGISTRATIONS)
-        for name, minimum in (("views", 2), ("size", 8), ("spacing_mm", 1e-3), ("output_times", 1)):
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise ConfigError(f"{name} must be at least {minimum:g}; got {value:g}.")
+        for name in ("overrides", "header"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} must hold names with values; got {getattr(self, name)!r}.")
+        for name, minimum in (("views", 2), ("size", 8), ("output_times", 1), ("seed", 0)):
+            _check_number(name, getattr(self, name), minimum, int)
+        _check_number("spacing_mm", self.spacing_mm, 1e-3, float)
 
     @property
     def out_folder(self) -> Path:
@@ -136,3 +139,14 @@ class ReconstructionJob:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def _check_number(name: str, value: object, minimum: float, kind: type[int] | type[float]) -> None:
+    """Refuse what is no number of this kind; NaN and infinity pass every comparison with a minimum or none."""
+    if value is None:
+        return
+    expected = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be {expected} of at least {minimum:g}; got {value!r}.")
+    if value < minimum:
+        raise ConfigError(f"{name} must be at least {minimum:g}; got {value:g}.")

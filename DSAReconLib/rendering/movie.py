@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,23 @@ def write_movie(path: Path, pictures: NDArray[np.uint8], frames_per_s: float = 1
         )
 
 
+def check_movie(path: Path) -> None:
+    """Raise the DependencyError of :func:`write_movie` before hours of rendering instead of after them."""
+    if Path(path).suffix.lower() == ".mp4":
+        _imageio_ffmpeg()
+
+
+def _imageio_ffmpeg() -> Any:
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise DependencyError(
+            "MP4 films are written with imageio-ffmpeg, which is not installed.",
+            hint="Install it (pip install imageio-ffmpeg) or write a .gif.",
+        ) from error
+    return imageio_ffmpeg
+
+
 def _write_gif(path: Path, pictures: NDArray[np.uint8], frames_per_s: float) -> None:
     image = pillow_image()
     frames = [image.fromarray(picture) for picture in pictures]
@@ -44,13 +62,7 @@ def _write_gif(path: Path, pictures: NDArray[np.uint8], frames_per_s: float) -> 
 
 
 def _write_mp4(path: Path, pictures: NDArray[np.uint8], frames_per_s: float) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise DependencyError(
-            "MP4 films are written with imageio-ffmpeg, which is not installed.",
-            hint="Install it (pip install imageio-ffmpeg) or write a .gif.",
-        ) from error
+    imageio_ffmpeg = _imageio_ffmpeg()
     rgb = pictures if pictures.ndim == 4 else np.repeat(pictures[..., None], 3, -1)
     rows, columns = (n - n % _MP4_BLOCK for n in rgb.shape[1:3])
     writer = imageio_ffmpeg.write_frames(str(path), (columns, rows), fps=frames_per_s, macro_block_size=_MP4_BLOCK)

@@ -3,7 +3,7 @@
 from DSAReconLib.simulation.case import SimulatedCase, simulate_case
 from DSAReconLib.simulation.config import PRESETS, SimulationConfig, preset
 from DSAReconLib.simulation.transport import FLOW_MODELS, Flow
-from DSAReconLib.simulation.writing import write_case
+from DSAReconLib.simulation.writing import check_case_folder, write_case
 
 __all__ = [
     "FLOW_MODELS",
@@ -11,6 +11,7 @@ __all__ = [
     "Flow",
     "SimulatedCase",
     "SimulationConfig",
+    "check_case_folder",
     "preset",
     "simulate_case",
     "write_case",

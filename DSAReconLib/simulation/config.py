@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +111,8 @@ class SimulationConfig:
             _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
         for name in ("photons", "electronic_noise_photons", "scatter_fraction", "wobble_mm", "misregistration_mm"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        self._require_finite()
+        _require(self.seed >= 0, "seed", self.seed, "at least 0")
         _require(self.views >= 2, "views", self.views, "at least 2")
         _require(self.mask_views is None or self.mask_views >= 2, "mask_views", self.mask_views, "at least 2")
         _require(self.arc_deg <= 400, "arc_deg", self.arc_deg, "at most 400")
@@ -121,6 +124,13 @@ class SimulationConfig:
                 f"tree {self.tree!r} is neither a built-in tree nor a file.",
                 hint=f"Built-in trees: {', '.join(BUILT_IN_TREES)}; files: SWC or VTP center lines in LPS mm.",
             )
+
+    def _require_finite(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
+            _require(finite, entry.name, value, "finite")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for ``truth.json``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from DSAReconLib.acquisition import RotationalRun
 from DSAReconLib.dicom.xa_writer import XaEncoding, XaIdentity, XaRun, write_xa_pair, write_xa_run
-from DSAReconLib.errors import ConfigError, ResourceError
+from DSAReconLib.errors import ConfigError, ResultError
+from DSAReconLib.io.atomic import unwritable
 from DSAReconLib.io.truth import write_truth
 from DSAReconLib.simulation.carm import RunPoses
 from DSAReconLib.simulation.case import SimulatedCase
@@ -28,6 +30,8 @@ def write_case(
 
     Raises
     ------
+    ResultError
+        The folder holds files or folders of these names that are not a simulated case.
     ResourceError
         The folder cannot be written.
     ConfigError
@@ -39,6 +43,8 @@ def write_case(
             f"One object holds as many mask frames as fill frames; got {len(case.mask_run)} and {len(case.fill_run)}.",
             hint="Leave out --one-object or --mask-views.",
         )
+    check_case_folder(folder)
+    existed = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".simulate-", dir=folder))
@@ -50,11 +56,28 @@ def write_case(
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise ResourceError(
-            f"{folder} could not be written: {error.strerror or error}.",
-            hint="Choose a folder that you may write to, on a disk with space.",
-        ) from error
+        if not existed:
+            with contextlib.suppress(OSError):  # never created, or not empty
+                folder.rmdir()
+        raise unwritable(folder, error) from error
     return folder
+
+
+def check_case_folder(folder: Path) -> None:
+    """Refuse to replace runs that may be somebody's only copy; ours have ``truth/truth.json`` beside them.
+
+    Raises
+    ------
+    ResultError
+        The folder holds files or folders with the names of a case, but none of ours.
+    """
+    present = [name for name in OWN_FILES if (folder / name).exists()]
+    if present and not (folder / "truth" / "truth.json").is_file():
+        raise ResultError(
+            f"{folder} holds {', '.join(present)}, but not of a simulated case; nothing was written.",
+            hint="Choose a new or empty folder with --out.",
+            code="result.exists",
+        )
 
 
 def xa_runs(case: SimulatedCase) -> tuple[XaRun, XaRun]:

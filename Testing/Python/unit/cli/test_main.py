@@ -219,3 +219,9 @@ def test_info_lists_the_parameters_of_a_method(capsys):
 
 def test_event_prefix_is_the_documented_one():
     assert PREFIX == "@dsarecon "
+
+
+def test_ctrl_c_while_modules_are_loaded_is_a_cancel(monkeypatch, capsys):
+    monkeypatch.setattr(command, "_command", lambda name: _raise(KeyboardInterrupt()))
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "Cancelled.\n"

@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from DSAReconLib.cli import render
 from DSAReconLib.cli.console import Console
-from DSAReconLib.errors import ConfigError, ResultError
+from DSAReconLib.errors import ConfigError, DependencyError, ResultError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.io.nrrd import read_volume
 from DSAReconLib.io.result_folder import open_result, write_result
@@ -115,3 +116,16 @@ def test_contradicting_options_are_refused(result, tmp_path, options, message):
 def test_a_folder_that_is_no_result_is_refused(tmp_path):
     with pytest.raises(ResultError):
         run(tmp_path, "--out", tmp_path / "x.nrrd")
+
+
+def test_a_film_that_cannot_be_written_is_refused_before_rendering(result, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("DSAReconLib.rendering.views.render_line_integrals", None)
+    with pytest.raises(DependencyError, match="imageio-ffmpeg"):
+        run(result, "--out", tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_an_impossible_frame_rate_is_refused(result, tmp_path, rate):
+    with pytest.raises(ConfigError, match="--fps"):
+        run(result, f"--fps={rate}", "--out", tmp_path / "film.gif")

@@ -1,11 +1,13 @@
 import argparse
 import json
+import os
+from pathlib import Path
 
 import pydicom
 import pytest
 
 from DSAReconLib.cli import simulate
-from DSAReconLib.errors import ConfigError, ResourceError
+from DSAReconLib.errors import ConfigError, ResourceError, ResultError
 from DSAReconLib.io.truth import read_truth
 from DSAReconLib.progress import SilentProgress
 from DSAReconLib.simulation import FLOW_MODELS, PRESETS
@@ -94,3 +96,39 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     args = parsed("--out", str(tmp_path / "file" / "case"), "--preset", "tiny", "--views", "4", "--detector", "16")
     with pytest.raises(ResourceError, match="case"):
         simulate.run(args, FakeConsole())
+
+
+def test_runs_that_were_not_simulated_are_never_replaced(tmp_path):
+    (tmp_path / "fill.dcm").write_text("the only copy")
+    with pytest.raises(ResultError, match=r"fill\.dcm"):
+        simulate.run(parsed("--out", str(tmp_path), "--preset", "tiny"), FakeConsole())
+    assert (tmp_path / "fill.dcm").read_text() == "the only copy"
+
+
+@pytest.mark.parametrize("shape", ["0", "-3", "8x0", "axb", ""])
+def test_a_detector_without_pixels_is_wrong_usage(shape):
+    with pytest.raises(SystemExit):
+        parsed("--out", "x", f"--detector={shape}")
+
+
+@pytest.mark.parametrize(("option", "field"), [("--seed=-1", "seed"), ("--arc=nan", "arc"), ("--secondary=inf", "sec")])
+def test_impossible_numbers_are_refused(option, field):
+    with pytest.raises(ConfigError, match=field):
+        simulate.config_of(parsed("--out", "x", option))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def write(path, *rest):
+        dataset = pydicom.Dataset()
+        dataset.PatientID = "x"
+        Path(path).symlink_to("/dev/full")
+        pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True)
+
+    monkeypatch.setattr("DSAReconLib.simulation.writing.write_xa_run", write)
+    args = parsed("--out", str(tmp_path / "case"), "--preset", "tiny", "--views", "4", "--detector", "16")
+    with pytest.raises(ResourceError, match="disk is full") as caught:
+        simulate.run(args, FakeConsole())
+    assert caught.value.code == "resource.disk"
+    assert "\n" not in caught.value.message
+    assert list(tmp_path.iterdir()) == []

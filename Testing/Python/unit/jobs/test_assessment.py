@@ -64,6 +64,13 @@ def test_other_runs_are_refused(tiny_case, result):
         load_case([tiny_case], record, title="Tiny")
 
 
+def test_the_truth_of_another_case_is_refused(tiny_case, result):
+    truth = read_truth(tiny_case / "truth")
+    other = dataclasses.replace(truth, frame_times_s=truth.frame_times_s[:-1], clean_line_integrals=None, geometry=None)
+    with pytest.raises(ResultError, match="19 frames"):
+        load_case([tiny_case], result.record, title="Tiny", truth=other)
+
+
 def test_frames_are_spread_over_all():
     frames = np.arange(103)
     chosen = spread(frames, MAX_HELDOUT)

@@ -33,6 +33,12 @@ def test_checkpoint_lies_beside_the_result():
         ({"registration": "elastic"}, "registration must be one of"),
         ({"views": 1}, "views must be at least 2"),
         ({"size": -4}, "size must be at least 8"),
+        ({"views": 2.5}, "views must be a whole number"),
+        ({"size": True}, "size must be a whole number"),
+        ({"spacing_mm": float("nan")}, "spacing_mm must be a number"),
+        ({"spacing_mm": float("inf")}, "spacing_mm must be a number"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"overrides": [1]}, "overrides must hold names with values"),
     ],
 )
 def test_contradictions_are_refused(changes, message):
@@ -47,7 +53,8 @@ def test_contradictions_are_refused(changes, message):
         ("[]", "JSON object"),
         ('{"paths": ["a"]}', "at least 'out'"),
         (json.dumps({"out": "o", "paths": ["a"], "colour": 1}), "unknown entries: colour"),
-        (json.dumps({"out": "o", "paths": ["a"], "views": "many"}), "wrong type"),
+        (json.dumps({"out": "o", "paths": ["a"], "views": "many"}), "views must be a whole number"),
+        (json.dumps({"out": "o", "paths": 1, "selection": []}), "selection must be one of"),
     ],
 )
 def test_unusable_json_is_refused_with_the_reason(text, message):
