@@ -55,10 +55,10 @@ def write_case(
                 _replace(partial / name, folder / name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if not existed:
+                with contextlib.suppress(OSError):  # not empty: the case is complete
+                    folder.rmdir()
     except OSError as error:
-        if not existed:
-            with contextlib.suppress(OSError):  # never created, or not empty
-                folder.rmdir()
         raise unwritable(folder, error) from error
     return folder
 

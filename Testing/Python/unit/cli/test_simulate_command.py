@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from DSAReconLib.cli import simulate
-from DSAReconLib.errors import ConfigError, ResourceError, ResultError
+from DSAReconLib.errors import ConfigError, DependencyError, ResourceError, ResultError
 from DSAReconLib.io.truth import read_truth
 from DSAReconLib.progress import SilentProgress
 from DSAReconLib.simulation import FLOW_MODELS, PRESETS
@@ -131,4 +131,15 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
         simulate.run(args, FakeConsole())
     assert caught.value.code == "resource.disk"
     assert "\n" not in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_leaves_no_empty_folder(tmp_path, monkeypatch):
+    def write(*arguments):
+        raise DependencyError("No encoder is installed.")
+
+    monkeypatch.setattr("DSAReconLib.simulation.writing.write_xa_run", write)
+    args = parsed("--out", str(tmp_path / "case"), "--preset", "tiny", "--views", "4", "--detector", "16")
+    with pytest.raises(DependencyError):
+        simulate.run(args, FakeConsole())
     assert list(tmp_path.iterdir()) == []
