@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.raycast import cpu_joseph, cpu_mixing, cpu_voxel
+from DSAReconLib.kernels.raycast import cpu_joseph, cpu_mixing, cpu_upright, cpu_voxel
 from DSAReconLib.kernels.raycast.setup import AxisGroup, RaySetup
 from DSAReconLib.kernels.raycast.workspace import Workspace
 from DSAReconLib.kernels.threads import kernel_launch
@@ -105,12 +105,19 @@ def backproject_fdk(
     """Sum over views of filtered(projection of the voxel) / depth^2, (z, y, x), 1/mm^2."""
     workspace = workspace or Workspace()
     out = np.empty(setup.grid.shape_zyx, np.float32) if out is None else out
-    views, rows, columns = setup.range_shape
+    _, rows, columns = setup.range_shape
+    upright = cpu_upright.upright_views(setup.matrices, setup.grid.shape_zyx[0])
+    straight, tilted = np.flatnonzero(upright), np.flatnonzero(~upright)
     with kernel_launch(chunk_size=2):
         out[:] = 0
-        padded = workspace.zero_bordered((views, rows + _PAD, columns + _PAD))
-        cpu_voxel.pad_images(filtered, padded)
-        cpu_voxel.backproject_voxels(out, padded.reshape(-1), setup.matrices_f32, rows, columns)
+        if len(straight):
+            padded = workspace.zero_bordered((len(straight), columns + _PAD, rows + _PAD))
+            cpu_upright.pad_transposed(filtered, straight, padded)
+            cpu_upright.backproject_upright(out, padded, setup.matrices_f32[straight].reshape(-1, 12))
+        if len(tilted):
+            padded = workspace.zero_bordered((len(tilted), rows + _PAD, columns + _PAD))
+            cpu_voxel.pad_images(filtered, tilted, padded)
+            cpu_voxel.backproject_voxels(out, padded.reshape(-1), setup.matrices_f32[tilted], rows, columns)
     return out
 
 

@@ -15,10 +15,10 @@ _VIEWS_PER_PASS = 8
 
 
 @njit(parallel=True, **JIT_OPTIONS)
-def pad_images(images, padded):
-    """Copy (V, R, C) into the inner part of ``padded`` (V, R+3, C+3); its border stays as it is."""
-    for view in prange(images.shape[0]):
-        padded[view, 1:-2, 1:-2] = images[view]
+def pad_images(images, views, padded):
+    """Copy images ``views`` of (V, R, C) into the inner part of ``padded`` (len(views), R+3, C+3)."""
+    for i in prange(len(views)):
+        padded[i, 1:-2, 1:-2] = images[views[i]]
 
 
 @njit(**JIT_OPTIONS)
