@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 EXTRAS = mesh,dicom
+TEST_EXTRAS = $(EXTRAS),pacs,viewer,gui,browser,test
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := test
@@ -12,7 +13,7 @@ demo: $(RUN)
 	$(RUN) -m DSAReconLib demo --out demo
 
 test: $(RUN)
-	$(RUN) tools/install.py --extras $(EXTRAS),slicer,test
+	$(RUN) tools/install.py --extras $(TEST_EXTRAS)
 	$(RUN) -m pytest
 
 lint: $(RUN)
