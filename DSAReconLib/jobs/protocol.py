@@ -17,12 +17,22 @@ text. The first event is ``started``, the last is exactly one of :data:`TERMINAL
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from DSAReconLib.io.json_text import plain
+from DSAReconLib.io.event_lines import PREFIX, Event, decode_event, encode_event
 
-PREFIX = "@dsarecon "
+__all__ = [
+    "CANCEL_LIMIT_S",
+    "CANCEL_LINE",
+    "HEARTBEAT_S",
+    "PREFIX",
+    "PROTOCOL_VERSION",
+    "TERMINAL",
+    "Event",
+    "decode_event",
+    "encode_event",
+    "is_cancel",
+]
+
 PROTOCOL_VERSION = 1
 HEARTBEAT_S = 1.0
 """A progress event comes at least this often."""
@@ -32,24 +42,6 @@ CANCEL_LIMIT_S = 2.0
 
 CANCEL_LINE = '{"cmd":"cancel"}\n'
 TERMINAL = ("finished", "failed", "cancelled")
-
-Event = dict[str, Any]
-
-
-def encode_event(event: Mapping[str, Any]) -> str:
-    """One line (with its end) for an event; numbers that JSON does not know become null."""
-    return PREFIX + json.dumps(plain(event), allow_nan=False) + "\n"
-
-
-def decode_event(line: str) -> Event | None:
-    """The event in a line, or ``None`` if the line is log text."""
-    if not line.startswith(PREFIX):
-        return None
-    try:
-        event = json.loads(line[len(PREFIX) :])
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event else None
 
 
 def is_cancel(line: str) -> bool:
