@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from DSAReconLib.acquisition.summary import RunSummary, acquisition_order, pose_facts
+from DSAReconLib.dicom.attributes import explaining
 from DSAReconLib.dicom.header import RunHeader, read_run_header
+from DSAReconLib.dicom.intensity import intensity_transform
 from DSAReconLib.dicom.pixels import has_decoder
-from DSAReconLib.errors import ConfigError, DSAReconError
+from DSAReconLib.errors import ConfigError, DicomRunError, DSAReconError
 from DSAReconLib.progress import Progress, SilentProgress
 
 # Not worth a line when a whole folder is searched: reports, pictures, indexes, result files.
@@ -50,11 +52,21 @@ def summarize_file(path: Path | str, overrides: Mapping[str, Any] | None = None)
     path = Path(path)
     try:
         header = read_run_header(path, overrides)
+        _note_pixel_meaning(header)
     except ConfigError:  # a wrong option, not a wrong file
         raise
     except DSAReconError as error:
         return [RunSummary(path=path, refusal_code=error.code, refusal=error.message, hint=error.hint)]
     return [_summary(header, index) for index in range(len(header.parts))]
+
+
+def _note_pixel_meaning(header: RunHeader) -> None:
+    """Warnings about the stored values, also about those that reading them will refuse."""
+    with explaining(header.path):
+        try:
+            intensity_transform(header.attributes, header.layout, header.findings)
+        except DicomRunError as error:
+            header.findings.add(error.code, error.message)
 
 
 def _summary(header: RunHeader, index: int) -> RunSummary:
