@@ -80,9 +80,8 @@ class ResultFolder:
     def load_reconstruction(self) -> Reconstruction:
         """The reconstruction with its exact coefficients; ResultError if a file is damaged."""
         own_gaussians = self.record.get("gaussians") == "method"
-        volume = _read_model(self.folder / "model.npz")
         return Reconstruction(
-            volume=volume,
+            volume=self.load_volume(),
             surface_threshold=float(self.record["surface_threshold"]),
             gaussians=self.load_gaussians() if own_gaussians else None,
             native=self.record["native"],
@@ -91,6 +90,10 @@ class ResultFolder:
             warnings=tuple((code, message) for code, message in self.record.get("warnings", ())),
             facts=dict(self.record.get("facts", {})),
         )
+
+    def load_volume(self) -> DynamicVolume:
+        """The attenuation over time with its exact coefficients, and nothing else."""
+        return _read_model(self.folder / "model.npz")
 
     def load_gaussians(self) -> RadiativeGaussians:
         """The Gaussians: the method's own, or converted from its volume."""
