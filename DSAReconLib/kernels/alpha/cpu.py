@@ -1,0 +1,119 @@
+"""Alpha compositing of Gaussians on the CPU, view by view (numba, float32 pixels)."""
+
+# numba functions: their argument types are those of the call, so they carry no annotations
+# ruff: noqa: ANN001, ANN202
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import float32, njit, prange
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.alpha import cpu_tiles
+from DSAReconLib.kernels.alpha.cpu_projection import FRAME_SIZE, RECORD_SIZE, footprint, footprint_adjoint
+from DSAReconLib.kernels.splat.cpu_footprint import OPTIONS, rotation_rows
+from DSAReconLib.kernels.threads import kernel_launch
+
+FloatArray = NDArray[np.float32]
+
+_CHUNK = 256  # Gaussians per task
+
+
+class Frame(NamedTuple):
+    """One composited view with what its adjoint needs."""
+
+    image: FloatArray
+    transmittance: FloatArray
+    last: NDArray[np.int32]
+    records: FloatArray
+    visible: NDArray[np.bool_]
+    offsets: NDArray[np.int32]
+    lists: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+
+
+def forward(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    opacities: FloatArray,
+    colors: FloatArray,
+    view: NDArray[np.float64],
+    shape: tuple[int, int],
+    background: float,
+) -> Frame:
+    """Composite Gaussians with opacities and colors (N,) on one view of ``shape`` (R, C).
+
+    ``view`` holds the packed constants (18,) of ``cpu_projection``.
+    """
+    count, (rows, columns) = len(means), shape
+    records, visible = np.zeros((count, RECORD_SIZE), np.float32), np.zeros(count, np.bool_)
+    boxes = np.empty((count, 4), np.int32)
+    wide, high = -(-columns // cpu_tiles.TILE), -(-rows // cpu_tiles.TILE)
+    offsets = np.zeros(wide * high + 1, np.int32)
+    image, transmittance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    last = np.empty(shape, np.int32)
+    with kernel_launch(chunk_size=1):
+        _project(means, scales, quats, view, records, visible)
+        cpu_tiles.tile_boxes(records, opacities, visible, rows, columns, boxes, offsets)
+        order = np.flatnonzero(boxes[:, 1] >= boxes[:, 0])
+        order = order[np.argsort(records[order, 5], kind="stable")].astype(np.int32)
+        lists = np.empty(offsets[-1], np.int32)
+        cpu_tiles.tile_lists(order, boxes, offsets, wide, lists)
+        cpu_tiles.composite(
+            records, opacities, colors, offsets, lists, float32(background), image, transmittance, last
+        )  # fmt: skip
+    return Frame(image, transmittance, last, records, visible, offsets, lists, boxes)
+
+
+def adjoint(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    opacities: FloatArray,
+    colors: FloatArray,
+    view: NDArray[np.float64],
+    frame: Frame,
+    background: float,
+    gradient: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Gradients (N, 10) of mean, scale, quaternion and (N, 7) of u, v, conic, opacity, color."""
+    slots = np.empty((len(frame.lists), cpu_tiles.SLOT_SIZE), np.float32)
+    sums = np.zeros((len(means), cpu_tiles.SLOT_SIZE), np.float32)
+    shape_grads = np.zeros((len(means), 10), np.float32)
+    with kernel_launch(chunk_size=1):
+        cpu_tiles.composite_adjoint(
+            frame.records, opacities, colors, frame.offsets, frame.lists, float32(background), gradient,
+            frame.transmittance, frame.last, slots,
+        )  # fmt: skip
+        cpu_tiles.add_slots(frame.lists, slots, sums)
+        _project_adjoint(means, scales, quats, view, frame.visible, sums, shape_grads)
+    return shape_grads, sums
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _project(means, scales, quats, view, records, visible):
+    n = means.shape[0]
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        rot, frame = np.empty((3, 3)), np.empty((FRAME_SIZE, 3))
+        for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
+            rotation_rows(quats[i], rot)
+            visible[i] = footprint(means[i], scales[i], rot, view, frame, records[i])
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _project_adjoint(means, scales, quats, view, visible, sums, out):
+    n = means.shape[0]
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        rot, work, frame, total = np.empty((3, 3)), np.empty((3, 3)), np.empty((FRAME_SIZE, 3)), np.empty(10)
+        for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
+            if not visible[i]:
+                continue
+            total[:] = 0
+            length = rotation_rows(quats[i], rot)
+            footprint_adjoint(means[i], scales[i], quats[i], length, rot, view, sums[i], frame, work, total)
+            for k in range(10):
+                out[i, k] = total[k]
