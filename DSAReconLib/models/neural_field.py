@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +42,35 @@ class HashEncoding(nn.Module):
         return encode(points, self.table, self.grid, active_levels=active_levels)
 
 
+class Perceptron(nn.Module):
+    """Linear maps without biases, ReLU in between.
+
+    Parameters
+    ----------
+    widths
+        Inputs, hidden layers, outputs.
+    seed
+        Of the initial weights.
+    """
+
+    def __init__(self, widths: Sequence[int], *, seed: int = 0) -> None:
+        super().__init__()
+        pairs = itertools.pairwise(widths)
+        self.weights = nn.ParameterList(nn.Parameter(_xavier(a, b, seed + n)) for n, (a, b) in enumerate(pairs))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, widths[-1]) of (N, widths[0]); the last map is linear."""
+        for weight in self.weights[:-1]:
+            values = torch.relu(values @ weight)
+        return values @ self.weights[-1]
+
+    @torch.no_grad()
+    def reseed(self, seed: int) -> None:
+        """Start again from other random weights, in place."""
+        for n, weight in enumerate(self.weights):
+            weight.copy_(_xavier(*weight.shape, seed + n))
+
+
 class HashField(nn.Module):
     """Values of points in the unit cube: hash encoding and a perceptron without biases.
 
@@ -60,23 +91,18 @@ class HashField(nn.Module):
     def __init__(self, grid: HashGrid, *, hidden: int = 64, layers: int = 2, outputs: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.encoding = HashEncoding(grid, seed=seed)
-        widths = [grid.width, *[hidden] * layers, outputs]
-        self.weights = nn.ParameterList(_xavier(a, b, seed + 1 + n) for n, (a, b) in enumerate(zip(widths, widths[1:])))
+        self.perceptron = Perceptron([grid.width, *[hidden] * layers, outputs], seed=seed + 1)
 
     def forward(self, points: Tensor, active_levels: int | None = None) -> Tensor:
         """(N, outputs) at points (N, D), in [0, 1]^D."""
-        values = self.encoding(points, active_levels)
-        for weight in self.weights[:-1]:
-            values = torch.relu(values @ weight)
-        return values @ self.weights[-1]
+        values: Tensor = self.perceptron(self.encoding(points, active_levels))
+        return values
 
     @torch.no_grad()
     def reseed(self, seed: int) -> None:
         """Start again from other random parameters, in place."""
-        device = self.encoding.table.device
-        self.encoding.table.copy_(torch.from_numpy(self.encoding.grid.random_table(seed)).to(device))
-        for n, weight in enumerate(self.weights):
-            weight.copy_(_xavier(*weight.shape, seed + 1 + n).to(device))
+        self.encoding.table.copy_(torch.from_numpy(self.encoding.grid.random_table(seed)))
+        self.perceptron.reseed(seed + 1)
 
 
 class FieldValues(NamedTuple):
@@ -137,7 +163,7 @@ class VesselFields(nn.Module):
         )
 
     def probability(self, place: Tensor, active_levels: int | None = None) -> Tensor | None:
-        """p (N,) at places (N, 3)."""
+        """Vessel probability p (N,) at places (N, 3)."""
         if "probability" not in self.fields:
             return None
         return torch.sigmoid(self.fields["probability"](place, active_levels)[:, 0])
@@ -170,4 +196,4 @@ def _xavier(inputs: int, outputs: int, seed: int) -> Tensor:
     """Weights (inputs, outputs), uniform with variance 2 / (inputs + outputs) (Glorot & Bengio 2010)."""
     limit = float(np.sqrt(6 / (inputs + outputs)))
     values = np.random.default_rng(seed).uniform(-limit, limit, (inputs, outputs))
-    return nn.Parameter(torch.from_numpy(values.astype(np.float32)))
+    return torch.from_numpy(values.astype(np.float32))

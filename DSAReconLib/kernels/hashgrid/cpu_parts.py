@@ -5,7 +5,7 @@ The number of features enters as the length of a tuple and the kind of level as 
 branches. Tables are flat; ``base`` is where a level starts in them.
 """
 # numba functions carry no annotations: their types are inferred at the call
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN201
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
