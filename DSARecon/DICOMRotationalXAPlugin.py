@@ -57,7 +57,7 @@ class DICOMRotationalXAPluginClass(DICOMPlugin):
 
         try:
             # pixels made for display cannot be reconstructed, but they can be looked at
-            runs = read_runs(loadable.files[0], accept_display_values=True)
+            runs = read_runs(loadable.files[0], overrides=loadable.assumed, accept_display_values=True)
         except DSAReconError as error:
             logging.error("%s: %s", error.code, error.message)
             slicer.util.errorDisplay("\n\n".join(filter(None, (error.message, error.hint))))
@@ -76,7 +76,7 @@ class DICOMRotationalXAPluginClass(DICOMPlugin):
         loadable.warning = self._warning(run, partners)
         loadable.confidence = self.confidence
         loadable.selected = run.isReadable  # else the one of another plugin, which shows grey values as they are
-        loadable.nodeName = self._title(run)
+        loadable.nodeName, loadable.assumed = self._title(run), dict(run.assumed)
         loadable.referencedInstanceUIDs = [partner.sop_instance_uid for partner in partners.all]
         return loadable
 
@@ -120,7 +120,8 @@ class DICOMRotationalXAPluginClass(DICOMPlugin):
 
     @staticmethod
     def _warning(run: RunObject, partners: Partners) -> str:
-        lines = [message for _code, message in run.warnings]
+        lines = [_("It can be looked at, but not reconstructed: {reason}").format(reason=text) for text in run.missing]
+        lines += [message for _code, message in run.warnings]
         if not run.runs[0].decodable:
             lines.append(_("The encoding {encoding} cannot be decoded here.").format(encoding=run.runs[0].encoding))
         if partners.problem:

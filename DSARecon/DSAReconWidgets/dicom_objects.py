@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from DSAReconLib.acquisition.summary import RunSummary
 
@@ -20,6 +21,12 @@ TAGS = {
 }
 # Findings behind which reading refuses the pixels, so that another plugin should show them.
 _UNREADABLE = {"dicom.log_without_lut", "dicom.lut"}
+# A run that lacks one of these can still be looked at: common values of C-arms, never used to reconstruct.
+_ASSUMED: Mapping[str, Mapping[str, Any]] = {
+    "geometry.distances": {"DistanceSourceToPatient": 750.0, "DistanceSourceToDetector": 1200.0},
+    "geometry.spacing": {"ImagerPixelSpacing": [0.3, 0.3]},
+    "dicom.times_missing": {"FrameTime": 1000 / 30},
+}
 
 FileValue = Callable[[str, str], str]
 """``slicer.dicomDatabase.fileValue``: value of a tag of a file as text, several separated by a backslash."""
@@ -35,10 +42,16 @@ class RunObject:
         File.
     runs
         What its header says.
+    assumed
+        Attributes by keyword that are missing and were assumed, only to look at the run.
+    missing
+        What the header lacks for a reconstruction, a sentence each.
     """
 
     path: str
     runs: tuple[RunSummary, ...]
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
@@ -126,17 +139,31 @@ class RunFinder:
             return None
 
     def _examine(self, path: str) -> RunObject | None:
-        from DSAReconLib.dicom.find import summarize_file
-
         try:
             state = Path(path).stat()
         except OSError:
             return None
         key = (path, state.st_mtime_ns, state.st_size)
         if key not in self._known:
-            runs = tuple(summarize_file(path))
-            self._known[key] = RunObject(path, runs) if runs[0].is_run else None
+            self._known[key] = _read(path)
         return self._known[key]
+
+
+def _read(path: str) -> RunObject | None:
+    """The object in a file; one whose geometry or times are missing is read with assumed ones."""
+    from DSAReconLib.dicom.find import summarize_file
+
+    assumed: dict[str, Any] = {}
+    missing: list[str] = []
+    while True:
+        runs = tuple(summarize_file(path, assumed))
+        if runs[0].is_run:
+            return RunObject(path, runs, assumed, tuple(missing))
+        values = _ASSUMED.get(runs[0].refusal_code)
+        if values is None or values.keys() <= assumed.keys():
+            return None
+        assumed.update(values)
+        missing.append(runs[0].refusal)
 
 
 def partnersOf(objects: Sequence[RunObject]) -> dict[str, Partners]:

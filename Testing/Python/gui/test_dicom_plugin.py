@@ -132,17 +132,30 @@ def _tid_item():
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ({"DistanceSourceToPatient": None}, "0018,1111"),
+        ({"DistanceSourceToPatient": None, "Manufacturer": "SIEMENS"}, "typical values of Siemens"),
         ({"PixelIntensityRelationship": "DISP"}, "processed for display"),
         ({"LossyImageCompression": "01", "LossyImageCompressionRatio": 12}, "compressed with losses"),
-        ({"FrameTime": None, "FrameIncrementPointer": None}, "time"),
+        ({"DistanceSourceToPatient": None}, "not reconstructed: run.dcm: The distance source-isocenter (0018,1111)"),
+        ({"ImagerPixelSpacing": None}, "not reconstructed: run.dcm: Imager Pixel Spacing (0018,1164)"),
+        ({"FrameTime": None, "FrameIncrementPointer": None}, "not reconstructed: run.dcm: Frame Time"),
     ],
-    ids=["distance", "display", "lossy", "times"],
+    ids=["typical distance", "display", "lossy", "distance", "spacing", "times"],
 )
 def test_what_the_reader_doubts_is_a_warning(browser, tmp_path, attributes, said):
     (loadable,) = _examine(browser, write_xa(tmp_path / "run.dcm", **attributes))
-    assert said in loadable.warning.replace("Time", "time")
+    assert said in loadable.warning
     assert loadable.selected
+
+
+def test_pair_without_geometry_is_paired_all_the_same(browser, study):
+    for path in study:
+        header = pydicom.dcmread(path)
+        del header.DistanceSourceToDetector
+        del header.ImagerPixelSpacing
+        header.save_as(path)
+    mask, fill = _examine(browser, *study)
+    assert mask.warning.count("not reconstructed") == 2
+    assert fill.referencedInstanceUIDs == [_uid(study[0])]
 
 
 def test_run_whose_pixels_mean_nothing_is_left_to_other_plugins_but_stays_in_the_list(browser, tmp_path):
