@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from DSAReconLib.mrml import presets
 from DSAReconLib.mrml.colors import arrival_color_node, round_range
 from DSAReconLib.mrml.context import SceneContext
 from DSAReconLib.mrml.nodes import ResultNodes
-from DSAReconLib.mrml.presets import PRESETS, fill_property, preset
 from DSAReconLib.mrml.surface import ARRIVAL_ARRAY, arrival_range_s
 
 MAPPERS = {"gpu": "vtkMRMLGPURayCastVolumeRenderingDisplayNode", "cpu": "vtkMRMLCPURayCastVolumeRenderingDisplayNode"}
@@ -19,7 +19,7 @@ _PLAIN_COLOR = (0.86, 0.30, 0.24)
 _BACKGROUND = (0.03, 0.035, 0.05)
 
 
-def add_rendering(context: SceneContext, nodes: ResultNodes, preset_name: str, mapper: str | None) -> None:
+def add_rendering(context: SceneContext, nodes: ResultNodes, preset: str, mapper: str | None) -> None:
     """Give the proxy its volume rendering, hidden."""
     scene, logic = context.scene, context.volume_rendering_logic
     display = logic.CreateVolumeRenderingDisplayNode(_mapper_class(mapper or context.default_mapper))
@@ -28,7 +28,7 @@ def add_rendering(context: SceneContext, nodes: ResultNodes, preset_name: str, m
     properties = scene.AddNewNodeByClass("vtkMRMLVolumePropertyNode", f"{nodes.name} rendering")
     properties.SetHideFromEditors(False)
     _attach(context, nodes, display, properties)
-    apply_preset(context, nodes, preset_name)
+    apply_preset(context, nodes, preset)
 
 
 def show_volume(nodes: ResultNodes, visible: bool = True) -> None:
@@ -38,9 +38,7 @@ def show_volume(nodes: ResultNodes, visible: bool = True) -> None:
         display.SetVisibility(visible)
 
 
-def apply_preset(
-    context: SceneContext, nodes: ResultNodes, preset_name: str, *, threshold: float | None = None
-) -> None:
+def apply_preset(context: SceneContext, nodes: ResultNodes, preset: str, *, threshold: float | None = None) -> None:
     """Give the volume rendering one of :data:`DSAReconLib.mrml.presets.PRESETS`.
 
     ``threshold`` (1/mm) is the attenuation from which vessels are visible; default the
@@ -48,7 +46,7 @@ def apply_preset(
     ``"X-ray MIP"`` also switches the 3D views to maximum intensity projection, the others
     switch them back.
     """
-    chosen = preset(preset_name)
+    chosen = presets.preset(preset)
     properties = _properties(nodes)
     if properties is None:
         return
@@ -56,8 +54,8 @@ def apply_preset(
     bright = max(nodes.bright_attenuation, 1.2 * visible_from)
     scale, voxel_mm = nodes.attenuation_scale, float(min(nodes.proxy.GetSpacing()))
     was_modifying = properties.StartModify()
-    fill_property(properties, chosen, visible_from / scale, bright / scale, voxel_mm)
-    properties.SetAttribute(_PRESET_ATTRIBUTE, preset_name)
+    presets.fill_property(properties, chosen, visible_from / scale, bright / scale, voxel_mm)
+    properties.SetAttribute(_PRESET_ATTRIBUTE, preset)
     properties.SetAttribute(_VISIBLE_FROM_ATTRIBUTE, repr(float(visible_from)))
     properties.EndModify(was_modifying)
     _set_technique(context, chosen.maximum_projection)
@@ -66,7 +64,7 @@ def apply_preset(
 def current_preset(nodes: ResultNodes) -> str:
     """Name of the preset in use."""
     properties = _properties(nodes)
-    return (properties.GetAttribute(_PRESET_ATTRIBUTE) if properties is not None else None) or PRESETS[0]
+    return (properties.GetAttribute(_PRESET_ATTRIBUTE) if properties is not None else None) or presets.PRESETS[0]
 
 
 def visible_from(nodes: ResultNodes) -> float:
@@ -138,7 +136,8 @@ def show_legend(context: SceneContext, nodes: ResultNodes, visible: bool = True)
 
     if arrival_time_range(nodes) is None:
         return
-    context.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    if not context.scene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
+        context.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.surface)
     if legend is None:
         if not visible:
@@ -234,7 +233,6 @@ def _attach(context: SceneContext, nodes: ResultNodes, display: Any, properties:
     display.SetIgnoreVolumeDisplayNodeThreshold(True)
     display.SetAndObserveVolumePropertyNodeID(properties.GetID())
     nodes.proxy.AddAndObserveDisplayNodeID(display.GetID())
-    display.SetAndObserveVolumeNodeID(nodes.proxy.GetID())
 
 
 def _mapper_class(mapper: str) -> str:

@@ -38,9 +38,9 @@ def folder_of(context: SceneContext, key: str) -> int:
     hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
     for number in range(items.GetNumberOfIds()):
         item = items.GetId(number)
-        if hierarchy.HasItemAttribute(item, _FOLDER_ATTRIBUTE):
-            if hierarchy.GetItemAttribute(item, _FOLDER_ATTRIBUTE) == key:
-                return int(item)
+        marked = hierarchy.HasItemAttribute(item, _FOLDER_ATTRIBUTE)
+        if marked and hierarchy.GetItemAttribute(item, _FOLDER_ATTRIBUTE) == key:
+            return int(item)
     return 0
 
 

@@ -27,7 +27,7 @@ class CurveProbe:
 
     @property
     def points(self) -> Any:
-        """vtkMRMLMarkupsFiducialNode to place points in."""
+        """The vtkMRMLMarkupsFiducialNode to place points in."""
         raise NotImplementedError
 
     def add(self, point_ras: tuple[float, float, float]) -> int:

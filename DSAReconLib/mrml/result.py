@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from DSAReconLib.errors import ResultError
 from DSAReconLib.io.result_folder import ResultFolder, open_result
-from DSAReconLib.mrml import hierarchy, nodes, volumes
+from DSAReconLib.mrml import hierarchy, nodes, presets, volumes
 from DSAReconLib.mrml.colors import arrival_color_node, round_range
 from DSAReconLib.mrml.context import SceneContext
 from DSAReconLib.mrml.coordinates import ijk_to_ras, vtk_matrix
 from DSAReconLib.mrml.display import add_rendering, add_surface_display, show_only
 from DSAReconLib.mrml.nodes import ResultNodes, nodes_of_browser
-from DSAReconLib.mrml.presets import PRESETS, preset
 from DSAReconLib.mrml.sequence import add_sequence, select_time
 from DSAReconLib.mrml.surface import read_surface
 from DSAReconLib.reconstruction import DynamicVolume
@@ -33,6 +32,7 @@ _MAIN_MAPS = {
 }
 _UNITS = {"time_to_peak": "s", "mean_transit_time": "s", "blood_flow": "1/s", "blood_volume": "1", "confidence": "1"}
 _READERS = 2
+_VALUES_AT_ONCE = 1 << 25
 _BRIGHT_PERCENTILE = 99.5
 
 
@@ -41,7 +41,7 @@ def load_result(
     folder: Path,
     *,
     name: str | None = None,
-    preset_name: str | None = None,
+    preset: str | None = None,
     mapper: str | None = None,
 ) -> ResultNodes:
     """Load a result folder into the scene: 4D sequence, maps, surface, colors, rendering.
@@ -55,7 +55,7 @@ def load_result(
     ----------
     name
         What the user sees; default made of the method and the number of views.
-    preset_name
+    preset
         One of :data:`DSAReconLib.mrml.presets.PRESETS`; default the first.
     mapper
         ``"gpu"`` or ``"cpu"``; default that of the context.
@@ -65,8 +65,8 @@ def load_result(
     ResultError
         Not a result folder, or damaged; the scene is as before.
     """
-    chosen = preset_name or PRESETS[0]
-    preset(chosen)
+    chosen = preset or presets.PRESETS[0]
+    presets.preset(chosen)
     content = _read(Path(folder).resolve())
     others = results_in_scene(context)
     for old in others:
@@ -161,17 +161,20 @@ def _frames(model: DynamicVolume, times: NDArray[np.float64]) -> tuple[list[NDAr
     times faster, and memory only where there are vessels.
     """
     weights = model.basis.at(times)
-    ranges, contrast = [], []
-    for weight in weights:
-        values = weight @ model.coefficients
-        ranges.append((values.min(initial=0), values.max(initial=0)))
-        contrast.append(float(values.sum()))
-    stored = volumes.FixedPoint.for_range(float(min(r[0] for r in ranges)), float(max(r[1] for r in ranges)))
+    blocks = np.array_split(weights, max(1, weights.shape[0] * model.coefficients.shape[1] // _VALUES_AT_ONCE))
+    low = high = 0.0
+    contrast: list[float] = []
+    for block in blocks:
+        values = block @ model.coefficients
+        low, high = min(low, float(values.min(initial=0))), max(high, float(values.max(initial=0)))
+        contrast += values.sum(1, dtype=np.float64).tolist()
+    stored = volumes.FixedPoint.for_range(low, high)
     frames = []
-    for weight in weights:
-        frame = np.zeros(model.grid.num_voxels, stored.dtype)
-        frame[slice(None) if model.support is None else model.support] = stored.store(weight @ model.coefficients)
-        frames.append(frame.reshape(model.grid.shape_zyx))
+    for block in blocks:
+        for values in stored.store(block @ model.coefficients):
+            frame = volumes.sparse_zeros((model.grid.num_voxels,), stored.dtype)
+            frame[slice(None) if model.support is None else model.support] = values
+            frames.append(frame.reshape(model.grid.shape_zyx))
     return frames, stored, int(np.argmax(contrast))
 
 
@@ -190,7 +193,7 @@ def _unique_name(name: str, taken: set[str]) -> str:
 
 def _add_nodes(context: SceneContext, content: _Content, name: str) -> ResultNodes:
     matrix = ijk_to_ras(content.model.grid)
-    sequence, browser, proxy = _add_attenuation(context, content, name, matrix)
+    _, browser, proxy = _add_attenuation(context, content, name, matrix)
     browser.SetAttribute(nodes.NAME_ATTRIBUTE, name)
     browser.SetAttribute(nodes.FOLDER_ATTRIBUTE, str(content.result.folder))
     browser.SetAttribute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class FixedPoint:
         """The finest one that holds ``low`` to ``high``."""
         dtype = np.dtype(np.int16 if low < 0 else np.uint16)
         largest = max(abs(low), abs(high), 1e-30)
-        return cls(dtype, 10.0 ** np.ceil(np.log10(largest / np.iinfo(dtype).max)))
+        return cls(dtype, float(10.0 ** np.ceil(np.log10(largest / np.iinfo(dtype).max))))
 
     def store(self, values: NDArray[np.floating]) -> NDArray[Any]:
         """Real values as integers."""
@@ -61,8 +62,14 @@ def scale_of(node: Any) -> float:
     return float(text) if text else 1.0
 
 
+def sparse_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that take memory where they are written only, page by page (np.zeros asks for huge pages)."""
+    count = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype).reshape(shape)
+
+
 def image_data(values: NDArray[Any]) -> Any:
-    """Array (z, y, x) as vtkImageData that shares its memory (pages that were never written stay free)."""
+    """Array (z, y, x) as vtkImageData that shares its memory."""
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 
@@ -109,8 +116,8 @@ def add_map(
     node.SetName(name)
     missing = np.isnan(values)
     if missing.any():
-        lowest = float(np.nanmin(values)) if not missing.all() else 0.0
-        no_value = min(-1.0, np.floor(lowest) - 1.0)
+        lowest = np.fmin.reduce(values, axis=None)
+        no_value = min(-1.0, float(np.floor(lowest)) - 1.0) if np.isfinite(lowest) else -1.0
         values = np.where(missing, np.float32(no_value), values)
         node.SetAttribute(NO_VALUE_ATTRIBUTE, repr(no_value))
     node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras))
@@ -119,10 +126,23 @@ def add_map(
     return scene.AddNode(node)
 
 
+def _add_display(volume: Any) -> Any:
+    """Display node without the automatic window, which looks at every voxel."""
+    import slicer
+
+    display = slicer.vtkMRMLScalarVolumeDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetDefaultColorMap()
+    volume.GetScene().AddNode(display)
+    volume.AddAndObserveDisplayNodeID(display.GetID())
+    return display
+
+
 def show_range(volume: Any, low: float, high: float, *, color_node_id: str | None = None) -> None:
     """Display a volume from ``low`` to ``high`` in stored values, fixed; hide voxels without a value."""
-    volume.CreateDefaultDisplayNodes()
     display = volume.GetDisplayNode()
+    if display is None:
+        display = _add_display(volume)
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(low, high)
     if color_node_id is not None:
