@@ -13,7 +13,9 @@ from torch import Tensor
 from DSAReconLib.kernels.splat.reference import rotation_matrices
 
 LOW_PASS = 0.3
-MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE = 0.99, 1 / 255, 1e-4
+MAX_ALPHA, MIN_ALPHA = 0.99, 1 / 255
+MIN_TRANSMITTANCE = 1e-4 + 1e-9
+"""Two capped footprints leave (1 - 0.99)^2: this ends a pixel in float64 too, as it does in float32."""
 
 
 def project(
