@@ -2,7 +2,8 @@
 
 A grid of attenuation values at time knots is fitted to the line integrals of all views:
 linear interpolation in space and time, squared error, total variation in space and time,
-values >= 0, voxels halved from level to level.
+values >= 0, voxels halved from level to level. The preset ``sparse`` adds a term that is not
+in the paper, a reweighted sparsity of the attenuation.
 
 Differences from the paper, whose code and several of whose values are not public:
 
@@ -20,8 +21,6 @@ Differences from the paper, whose code and several of whose values are not publi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +28,7 @@ import torch
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.fitting.loop import FittingLoop
+from DSAReconLib.fitting.threads import one_torch_thread
 from DSAReconLib.fitting.threshold import surface_threshold
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.tiavox.config import Config
@@ -68,7 +68,7 @@ def reconstruct(
     JobCancelled
         The state is in ``checkpoint`` then, and the next call goes on from it.
     """
-    with torch.no_grad(), _threads_for(device):
+    with torch.no_grad(), one_torch_thread(device):
         levels = Levels(angiogram, grid, config, progress=progress)
         stored = checkpoint.load() if checkpoint is not None else None
         first = int(stored["level"]) if stored is not None else 0
@@ -123,19 +123,3 @@ def _result(solver: LevelSolver, angiogram: Angiogram, device: str, progress: Pr
         "residual_rms": solver.residual,
     }
     return Reconstruction(volume, _THRESHOLD_SHARE * threshold, facts=facts)
-
-
-@contextmanager
-def _threads_for(device: str) -> Iterator[None]:
-    """One torch thread while numba does the work: two pools of threads would wait for each other.
-
-    The tensors between the kernels are small; on shared cores OpenMP's barriers cost ten
-    times what they save.
-    """
-    before = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -133,3 +133,15 @@ def test_the_whole_grid_can_be_fitted(run):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_presets_are_valid(preset):
     assert isinstance(build_config("tiavox", preset), Config)
+
+
+@pytest.mark.parametrize("preset", set(PRESETS) - {"sparse"})
+def test_only_the_preset_sparse_leaves_the_published_objective(preset):
+    assert build_config("tiavox", preset).sparsity == 0
+    assert build_config("tiavox", "sparse").sparsity > 0
+
+
+def test_sparsity_empties_voxels(run):
+    angiogram = run[0].select(np.arange(0, 40, 3))
+    totals = [fitted(angiogram, replace(QUICK, sparsity=weight)).volume.coefficients.sum() for weight in (0.0, 0.05)]
+    assert totals[1] < 0.98 * totals[0]
