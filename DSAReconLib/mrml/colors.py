@@ -17,13 +17,16 @@ ARRIVAL_STOPS = (
 )
 """RGB from the first arrival to the last, evenly spaced, all bright enough for a black background."""
 
+LEGEND_LABELS = 5
+
 _ROLE_ATTRIBUTE, _ROLE = "DSARecon.Colors", "arrival"
 _STEPS = 256
 
 
 def arrival_color_node(scene: Any) -> Any:
     """The scene's color table of arrival times (vtkMRMLColorTableNode), made if it is missing."""
-    for node in scene.GetNodesByClass("vtkMRMLColorTableNode"):
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLColorTableNode")
         if node.GetAttribute(_ROLE_ATTRIBUTE) == _ROLE:
             return node
     import slicer
@@ -43,6 +46,7 @@ def arrival_color_node(scene: Any) -> Any:
 
 
 def round_range(low_s: float, high_s: float) -> tuple[float, float]:
-    """Range of times widened to tenths of a second, never empty."""
-    low, high = np.floor(low_s * 10) / 10, np.ceil(high_s * 10) / 10
-    return float(low), float(max(high, low + 0.1))
+    """Range of times widened so that all labels of a legend fall on tenths of a second; never empty."""
+    steps, low = LEGEND_LABELS - 1, np.floor(low_s * 10)
+    width = steps * max(np.ceil((high_s * 10 - low) / steps), 1)
+    return float(low / 10), float((low + width) / 10)

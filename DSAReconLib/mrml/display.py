@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from DSAReconLib.mrml import presets
-from DSAReconLib.mrml.colors import arrival_color_node, round_range
+from DSAReconLib.mrml.colors import LEGEND_LABELS, arrival_color_node, round_range
 from DSAReconLib.mrml.context import SceneContext
 from DSAReconLib.mrml.nodes import ResultNodes
 from DSAReconLib.mrml.surface import ARRIVAL_ARRAY, arrival_range_s
@@ -16,6 +16,7 @@ MAPPERS = {"gpu": "vtkMRMLGPURayCastVolumeRenderingDisplayNode", "cpu": "vtkMRML
 
 _PRESET_ATTRIBUTE, _VISIBLE_FROM_ATTRIBUTE = "DSARecon.Preset", "DSARecon.VisibleFrom"
 _PLAIN_COLOR = (0.86, 0.30, 0.24)
+_LEGEND_FONT_SIZE = 12
 _BACKGROUND = (0.03, 0.035, 0.05)
 
 
@@ -145,9 +146,12 @@ def show_legend(context: SceneContext, nodes: ResultNodes, visible: bool = True)
         legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(nodes.surface)
         legend.SetTitleText("Arrival (s)")
         legend.SetLabelFormat("%.1f")
-        legend.SetNumberOfLabels(5)
-        legend.SetSize(0.12, 0.45)
-        legend.SetPosition(0.97, 0.5)
+        legend.SetNumberOfLabels(LEGEND_LABELS)
+        legend.SetSize(0.09, 0.42)
+        legend.SetPosition(0.98, 0.5)
+        for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+            text.SetFontFamilyToArial()
+            text.SetFontSize(_LEGEND_FONT_SIZE)
     legend.SetVisibility(visible)
 
 
