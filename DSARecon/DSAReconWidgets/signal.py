@@ -37,6 +37,7 @@ class Signal:
         self._receivers.clear()
 
     def __call__(self, *values: Any) -> None:
+        """Send."""
         for receiver in list(self._receivers):
             if receiver not in self._receivers:  # an earlier receiver disconnected it
                 continue
