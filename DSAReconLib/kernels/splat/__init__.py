@@ -38,6 +38,7 @@ def splat_xray(
     geometry: ConeBeamGeometry,
     *,
     pixel_box: bool = False,
+    affine: bool = False,
     cutoff_sigma: float = SPLAT_CUTOFF_SIGMA,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
@@ -55,6 +56,9 @@ def splat_xray(
     pixel_box
         Average over the pixel's area (adds 1/12 px^2 to the footprint and keeps its
         mass) instead of sampling the pixel's center.
+    affine
+        The affine form of R2-Gaussian and 4DRGS (perspective frozen at each kernel's
+        center) instead of the exact integrals.
     cutoff_sigma
         Radius of the footprint in standard deviations.
     device
@@ -67,16 +71,17 @@ def splat_xray(
 
     Notes
     -----
-    The cone-beam integral is exact (no affine approximation of the perspective inside a
-    kernel as in EWA splatting and R2-Gaussian): see ``cpu_footprint``.
+    By default the cone-beam integral is exact (no affine approximation of the perspective
+    inside a kernel as in EWA splatting and R2-Gaussian): see ``cpu_footprint``. The affine
+    form lacks the clamp of 4DRGS for centers far outside the detector.
     """
     arrays = _validated(means_mm, scales_mm, quats_wxyz, amplitudes, len(geometry))
     if device != "cpu":
-        return _splat_torch(arrays, geometry, cutoff_sigma, pixel_box, device)
+        return _splat_torch(arrays, geometry, cutoff_sigma, pixel_box, affine, device)
     from DSAReconLib.kernels.splat import cpu
 
-    views, ray_lengths = _packed_views(geometry)
-    return cpu.splat_forward(*arrays, views, ray_lengths, cutoff_sigma=cutoff_sigma, pixel_box=pixel_box)
+    options = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
+    return cpu.splat_forward(*arrays, *packed_views(geometry), **options)
 
 
 def splat_xray_adjoint(
@@ -88,6 +93,7 @@ def splat_xray_adjoint(
     gradients: ArrayLike,
     *,
     pixel_box: bool = False,
+    affine: bool = False,
     cutoff_sigma: float = SPLAT_CUTOFF_SIGMA,
 ) -> SplatGradients:
     """Gradients of a scalar L from dL/d(line integrals) ``gradients`` (V, R, C), on the CPU.
@@ -102,10 +108,8 @@ def splat_xray_adjoint(
     expected = (len(geometry), *geometry.detector_shape)
     if images.shape != expected:
         raise ValueError(f"gradients must have shape {expected}; got {images.shape}")
-    views, ray_lengths = _packed_views(geometry)
-    shape_grads, amplitude_grads = cpu.splat_adjoint(
-        *arrays, views, ray_lengths, images, cutoff_sigma=cutoff_sigma, pixel_box=pixel_box
-    )
+    options = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
+    shape_grads, amplitude_grads, _ = cpu.splat_adjoint(*arrays, *packed_views(geometry), images, **options)
     return SplatGradients(shape_grads[:, :3], shape_grads[:, 3:6], shape_grads[:, 6:], amplitude_grads)
 
 
@@ -151,7 +155,7 @@ def _validated(
     return means, scales, quats, np.ascontiguousarray(np.broadcast_to(heights, (views, count)))
 
 
-def _packed_views(geometry: ConeBeamGeometry) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def packed_views(geometry: ConeBeamGeometry) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """View constants (V, 22) of the CPU kernels and the distance source to pixel (V, R, C), mm."""
     matrices = geometry.projection_matrices.reshape(len(geometry), 12)
     views = np.concatenate(
@@ -169,7 +173,7 @@ def _packed_views(geometry: ConeBeamGeometry) -> tuple[NDArray[np.float64], NDAr
 
 
 def _splat_torch(
-    arrays: Arrays, geometry: ConeBeamGeometry, cutoff_sigma: float, pixel_box: bool, device: str
+    arrays: Arrays, geometry: ConeBeamGeometry, cutoff_sigma: float, pixel_box: bool, affine: bool, device: str
 ) -> NDArray[np.float32]:
     """:func:`splat_xray` on a torch device, view by view."""
     import torch
@@ -194,7 +198,7 @@ def _splat_torch(
         constants = {name: means.new_tensor(value[view]) for name, value in vectors.items()}
         image = reference.splat_view(
             means, scales, quats, amplitudes[view], shape=(rows, columns), cutoff_sigma=cutoff_sigma,
-            pixel_box=pixel_box, **constants,
+            pixel_box=pixel_box, affine=affine, **constants,
         )  # fmt: skip
         images[view] = image.cpu().numpy()
     return images

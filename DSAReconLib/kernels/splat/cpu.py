@@ -24,6 +24,7 @@ from DSAReconLib.kernels.splat.cpu_footprint import (
     column_span,
     fast_exp,
     footprint,
+    freeze_perspective,
     rotation_rows,
     row_span,
 )
@@ -44,6 +45,7 @@ def splat_forward(
     *,
     cutoff_sigma: float,
     pixel_box: bool,
+    affine: bool = False,
 ) -> FloatArray:
     """Images (V, R, C) of Gaussians; see :func:`DSAReconLib.kernels.splat.splat_xray`.
 
@@ -52,7 +54,7 @@ def splat_forward(
     views
         Packed view constants (V, 22), see ``cpu_footprint``.
     ray_lengths
-        |D| per pixel (V, R, C), float32: source to pixel, mm.
+        |D| per pixel (V, R, C), float32: source to pixel, mm. The affine form uses its shape only.
     """
     count, (rows, columns) = len(views), ray_lengths.shape[1:]
     threads = numba.get_num_threads()
@@ -60,8 +62,9 @@ def splat_forward(
     parts = 1 if count >= 2 * threads else threads
     images = np.zeros((count, parts, rows, columns), np.float32)
     with kernel_launch():
-        _splat(means, scales, quats, amplitudes, views, _variance(pixel_box), float32(cutoff_sigma**2), images)
-    return (images[:, 0] if parts == 1 else images.sum(1)) * ray_lengths
+        _splat(means, scales, quats, amplitudes, views, _variance(pixel_box), affine, float32(cutoff_sigma**2), images)
+    summed = images[:, 0] if parts == 1 else images.sum(1)
+    return summed if affine else summed * ray_lengths
 
 
 def splat_adjoint(
@@ -75,16 +78,27 @@ def splat_adjoint(
     *,
     cutoff_sigma: float,
     pixel_box: bool,
-) -> tuple[FloatArray, FloatArray]:
-    """Gradients (N, 10) of mean, scale, quaternion and (V, N) of the amplitudes from image gradients."""
+    affine: bool = False,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Gradients from image gradients, and how much each center is pulled.
+
+    Returns
+    -------
+    shape : (N, 10)
+        Of mean, scale and quaternion.
+    amplitude : (V, N)
+    pull : (V, N)
+        Length of the gradient of the projected center, per pixel; -1 where no pixel sees the Gaussian.
+    """
     shape_grads = np.zeros((len(means), 10))
     amplitude_grads = np.zeros(amplitudes.shape, np.float32)
+    pulls = np.full(amplitudes.shape, -1, np.float32)
     cut = float32(cutoff_sigma**2)
-    weighted = (gradients * ray_lengths).astype(np.float32)
-    variance = _variance(pixel_box)
+    weighted = np.ascontiguousarray(gradients if affine else gradients * ray_lengths, np.float32)
+    outputs = (shape_grads, amplitude_grads, pulls)
     with kernel_launch(chunk_size=1):
-        _gather(means, scales, quats, amplitudes, views, variance, cut, weighted, shape_grads, amplitude_grads)
-    return shape_grads.astype(np.float32), amplitude_grads
+        _gather(means, scales, quats, amplitudes, views, _variance(pixel_box), affine, cut, weighted, *outputs)
+    return shape_grads.astype(np.float32), amplitude_grads, pulls
 
 
 def voxelize(
@@ -111,7 +125,7 @@ def _variance(pixel_box: bool) -> float:
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _splat(means, scales, quats, amplitudes, views, variance, cut, images):
+def _splat(means, scales, quats, amplitudes, views, variance, affine, cut, images):
     count, parts, rows, columns = images.shape
     n = means.shape[0]
     for task in prange(count * parts):
@@ -125,6 +139,8 @@ def _splat(means, scales, quats, amplitudes, views, variance, cut, images):
             rotation_rows(quats[i], rot)
             if not footprint(means[i], scales[i], rot, amplitude, views[view], variance, frame, record):
                 continue
+            if affine:
+                freeze_perspective(means[i], views[view], record)
             first, last = row_span(record, cut, rows, columns)
             for row in range(first, last + 1):
                 dv = float32(row) - record[1]
@@ -134,7 +150,9 @@ def _splat(means, scales, quats, amplitudes, views, variance, cut, images):
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _gather(means, scales, quats, amplitudes, views, variance, cut, gradients, shape_grads, amplitude_grads):
+def _gather(
+    means, scales, quats, amplitudes, views, variance, affine, cut, gradients, shape_grads, amplitude_grads, pulls
+):
     count, rows, columns = gradients.shape
     n = means.shape[0]
     for chunk in prange((n + _CHUNK - 1) // _CHUNK):
@@ -149,6 +167,8 @@ def _gather(means, scales, quats, amplitudes, views, variance, cut, gradients, s
                 first, last = row_span(record, cut, rows, columns)
                 if last < first:
                     continue
+                if affine:
+                    freeze_perspective(means[i], views[view], record)
                 sums[:] = 0
                 for row in range(first, last + 1):
                     dv = float32(row) - record[1]
@@ -156,8 +176,8 @@ def _gather(means, scales, quats, amplitudes, views, variance, cut, gradients, s
                     if stop >= start:
                         add_row_sums(gradients[view, row, start : stop + 1], record, start, dv, sums)
                 record[5] *= amplitudes[view, i]
-                amplitude_grads[view, i] = gaussian_adjoint(
-                    means[i], scales[i], quats[i], rot, length, amplitudes[view, i], views[view], variance,
+                amplitude_grads[view, i], pulls[view, i] = gaussian_adjoint(
+                    means[i], scales[i], quats[i], rot, length, views[view], variance, affine,
                     record, sums, work, shape_grads[i],
                 )  # fmt: skip
 

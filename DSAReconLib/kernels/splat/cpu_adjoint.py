@@ -83,10 +83,11 @@ def _vectors_adjoint(frame, t, length, conic_grad, r_grad, peak_grad, grads):
 
 
 @njit(**OPTIONS)
-def gaussian_adjoint(mean, scale, quat, rot, quat_length, amplitude, view, variance, record, sums, work, out):
-    """Add gradients to ``out`` (10,) = mean, scale, quaternion; returns that of the amplitude.
+def gaussian_adjoint(mean, scale, quat, rot, quat_length, view, variance, affine, record, sums, work, out):
+    """Add gradients to ``out`` (10,) = mean, scale, quaternion.
 
-    ``work`` (12, 3) is scratch space. ``sums`` are those of :func:`add_row_sums`.
+    ``work`` (12, 3) is scratch space. ``sums`` are those of :func:`add_row_sums`. Returns the
+    gradient of the amplitude, and the length of that of the projected center (per pixel).
     """
     frame, grads, rot_grad = work[:6], work[6:9], work[9:12]
     t, length, u0, v0, depth = whiten(mean, scale, rot, view, frame)
@@ -94,7 +95,8 @@ def gaussian_adjoint(mean, scale, quat, rot, quat_length, amplitude, view, varia
     peak_grad = peak * sums[0]
     conic_grad = (-0.5 * peak * sums[3], -peak * sums[4], -0.5 * peak * sums[5])
     half = 0.5 * peak
-    r_grad = (half * sums[7], half * sums[8], half * sums[9], half * sums[10], half * sums[11])
+    bend = 0.0 if affine else half
+    r_grad = (bend * sums[7], bend * sums[8], bend * sums[9], bend * sums[10], bend * sums[11])
     quu, quv, qvv = record[2], record[3], record[4]
     u_grad = peak * (quu * sums[1] + quv * sums[2]) - half * (
         record[6] * sums[6] + 2 * record[8] * sums[7] + record[9] * sums[8]
@@ -109,6 +111,12 @@ def gaussian_adjoint(mean, scale, quat, rot, quat_length, amplitude, view, varia
         conic_grad = _conic_adjoint((wuu, wuv, wvv), exact, conic_grad, peak_grad)
         unit *= factor
     t_grad = _vectors_adjoint(frame, t, length, conic_grad, r_grad, peak_grad, grads)
+    if affine:  # |D_c| = distance / t replaces the pixel's |D|
+        distance = math.sqrt((mean[0] - view[0]) ** 2 + (mean[1] - view[1]) ** 2 + (mean[2] - view[2]) ** 2)
+        unit *= distance / t
+        t_grad -= peak_grad / t
+        for j in range(3):
+            out[j] += peak_grad * (mean[j] - view[j]) / (distance * distance)
     for j in range(3):
         out[j] += grads[2, 0] * frame[0, j] + grads[2, 1] * frame[1, j] + grads[2, 2] * frame[2, j]
         out[j] += t_grad * view[21] * view[17 + j]
@@ -121,4 +129,4 @@ def gaussian_adjoint(mean, scale, quat, rot, quat_length, amplitude, view, varia
             rot_grad[j, i] = k_grad / scale[i]
         out[3 + i] -= along / scale[i]
     quaternion_adjoint(quat, quat_length, rot_grad, out[6:])
-    return sums[0] * unit
+    return sums[0] * unit, math.sqrt(u_grad * u_grad + v_grad * v_grad)

@@ -13,6 +13,9 @@ rho exp(-1/2 |K (x - m)|^2) is exactly
 Q is the conic of the projected covariance (what affine splatting uses alone), r carries the
 perspective inside the kernel. |D| depends on the pixel only and is applied to whole images.
 The form has no differences of large numbers, so the pixel loops can run in float32.
+
+The affine form of EWA splatting, R2-Gaussian and 4DRGS (eq. 4.5 there) is the same with
+r = 1 and |D| = |D_c|: the perspective frozen at the kernel's center.
 """
 
 # numba functions: their argument types are those of the call, so they carry no annotations
@@ -136,6 +139,15 @@ def footprint(mean, scale, rot, amplitude, view, variance, frame, record):
     record[9] = 2 * square * dot3(frame[3], frame[4])
     record[10] = square * dot3(frame[4], frame[4])
     return True
+
+
+@njit(**OPTIONS)
+def freeze_perspective(mean, view, record):
+    """Turn the exact ``record`` into the affine one, whose images need no factor |D|."""
+    depth = view[17] * mean[0] + view[18] * mean[1] + view[19] * mean[2] + view[20]
+    distance = math.sqrt((mean[0] - view[0]) ** 2 + (mean[1] - view[1]) ** 2 + (mean[2] - view[2]) ** 2)
+    record[5] *= distance / (depth * view[21])
+    record[6:] = 0
 
 
 @njit(inline="always", **OPTIONS)

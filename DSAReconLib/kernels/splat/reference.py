@@ -34,6 +34,7 @@ def splat_view(
     shape: tuple[int, int],
     cutoff_sigma: float,
     pixel_box: bool = False,
+    affine: bool = False,
     chunk: int = 256,
 ) -> Tensor:
     """Exact cone-beam line integrals (R, C) of Gaussians on one view.
@@ -41,13 +42,15 @@ def splat_view(
     Equal to rho sqrt(2 pi / d'Pd) exp(-1/2 (e'Pe - (d'Pe)^2 / d'Pd)) for rays source + s d, |d| = 1,
     e = source - mean, P the inverse covariance, but written around each kernel's center (see
     ``cpu_footprint``). Zero where the conic Q of the projected covariance exceeds cutoff_sigma^2.
-    ``pixel_box`` widens the conic by 1/12 px^2 and keeps its mass. Differentiable in means, scales,
+    ``pixel_box`` widens the conic by 1/12 px^2 and keeps its mass. ``affine`` gives the form of
+    R2-Gaussian and 4DRGS: the same with the perspective frozen at each center. Differentiable in means, scales,
     quats and amplitudes, except for the cut.
     """
     image = means.new_zeros(shape)
+    splat = _affine_block if affine else _splat_block
     for start in range(0, len(means), chunk):
         block = slice(start, start + chunk)
-        image = image + _splat_block(
+        image = image + splat(
             means[block], scales[block], quats[block], amplitudes[block],
             (source, pixel00, step_u, step_v), shape, cutoff_sigma, pixel_box,
         )  # fmt: skip
@@ -95,6 +98,46 @@ def _splat_block(
     peak = amplitudes * factor * math.sqrt(2 * math.pi) * t / cc.sqrt()
     visible = (q <= cutoff_sigma**2) & (t > 0)[:, None, None]
     values = peak[:, None, None] * length / r.sqrt() * torch.exp(-0.5 * q / r)
+    return torch.where(visible, values, torch.zeros_like(values)).sum(0)
+
+
+def _affine_block(
+    means: Tensor,
+    scales: Tensor,
+    quats: Tensor,
+    amplitudes: Tensor,
+    view: tuple[Tensor, Tensor, Tensor, Tensor],
+    shape: tuple[int, int],
+    cutoff_sigma: float,
+    pixel_box: bool,
+) -> Tensor:
+    """Sum (R, C) of one block in the affine form, by the local map J of 4DRGS (its eq. 4.4 and 4.5)."""
+    source, pixel00, step_u, step_v = view
+    rows = torch.arange(shape[0], dtype=means.dtype, device=means.device)
+    columns = torch.arange(shape[1], dtype=means.dtype, device=means.device)
+    offset = means - source
+    inverse = torch.linalg.inv(torch.stack([step_u, step_v, pixel00 - source], -1))
+    homogeneous = offset @ inverse.T
+    t = homogeneous[:, 2]
+    center = homogeneous[:, :2] / t[:, None]
+    # rows of J: gradients of column and row, and the direction of the ray (a length, mm)
+    gradients = (inverse[None, :2] - center[:, :, None] * inverse[None, 2:]) / t[:, None, None]
+    jacobian = torch.cat([gradients, torch.nn.functional.normalize(offset, dim=-1)[:, None]], 1)
+    root = jacobian @ rotation_matrices(quats) * scales[:, None, :]
+    sigma3 = root @ root.transpose(1, 2)
+    sigma2 = sigma3[:, :2, :2]
+    peak = amplitudes * torch.sqrt(2 * math.pi * torch.linalg.det(sigma3) / torch.linalg.det(sigma2))
+    if pixel_box:
+        wide = sigma2 + _BOX_VARIANCE * torch.eye(2, dtype=means.dtype, device=means.device)
+        peak = peak * torch.sqrt(torch.linalg.det(sigma2) / torch.linalg.det(wide))
+        sigma2 = wide
+    du, dv = torch.broadcast_tensors(
+        columns[None, None, :] - center[:, 0, None, None], rows[None, :, None] - center[:, 1, None, None]
+    )
+    distance = torch.stack([du, dv], -1)
+    q = torch.einsum("nrci,nij,nrcj->nrc", distance, torch.linalg.inv(sigma2), distance)
+    visible = (q <= cutoff_sigma**2) & (t > 0)[:, None, None]
+    values = peak[:, None, None] * torch.exp(-0.5 * q)
     return torch.where(visible, values, torch.zeros_like(values)).sum(0)
 
 
