@@ -110,22 +110,21 @@ def color_surface(nodes: ResultNodes, by: str, *, time_range_s: tuple[float, flo
     display = _surface_display(nodes)
     if display is None:
         return
-    found = arrival_range_s(nodes.surface.GetPolyData())
-    colored = by == ARRIVAL_ARRAY and found is not None
-    if colored:
-        low, high = time_range_s or round_range(*found)  # type: ignore[misc]  # colored: found is not None
+    found = _surface_times(nodes)
+    if by == ARRIVAL_ARRAY and found is not None:
+        low, high = time_range_s or round_range(*found)
         display.SetActiveScalar(ARRIVAL_ARRAY, 0)
         display.SetAutoScalarRange(False)
         display.SetScalarRangeFlag(display.UseManualScalarRange)
         display.SetScalarRange(low, high)
-        display.SetAndObserveColorNodeID(arrival_color_node(nodes.surface.GetScene()).GetID())
-    display.SetScalarVisibility(colored)
+        display.SetAndObserveColorNodeID(arrival_color_node(display.GetScene()).GetID())
+    display.SetScalarVisibility(by == ARRIVAL_ARRAY and found is not None)
 
 
 def arrival_time_range(nodes: ResultNodes) -> tuple[float, float] | None:
     """Ends of the arrival-time scale of the surface, s; ``None`` without arrival times."""
     display = _surface_display(nodes)
-    if display is None or arrival_range_s(nodes.surface.GetPolyData()) is None:
+    if display is None or _surface_times(nodes) is None:
         return None
     low, high = display.GetScalarRange()
     return float(low), float(high)
@@ -219,7 +218,9 @@ def prepare_threed_view(view_node: Any) -> None:
 
 
 def add_surface_display(nodes: ResultNodes) -> None:
-    """Give the surface its display node, hidden, colored by arrival time if there is one."""
+    """Give the surface, if there is one, its display node: hidden, colored by arrival time if that is known."""
+    if nodes.surface is None:
+        return
     nodes.surface.CreateDefaultDisplayNodes()
     display = nodes.surface.GetDisplayNode()
     display.SetVisibility(False)
@@ -254,6 +255,11 @@ def _surface_display(nodes: ResultNodes) -> Any | None:
     if nodes.surface is None or nodes.surface.GetScene() is None:
         return None
     return nodes.surface.GetDisplayNode()
+
+
+def _surface_times(nodes: ResultNodes) -> tuple[float, float] | None:
+    polydata = None if nodes.surface is None else nodes.surface.GetPolyData()
+    return None if polydata is None else arrival_range_s(polydata)
 
 
 def _set_technique(context: SceneContext, maximum_projection: bool) -> None:

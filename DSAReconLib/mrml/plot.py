@@ -84,8 +84,9 @@ class CurvePlot:
                 self._scene.RemoveNode(node)
         self._fit_cursor()
 
-    def keys(self) -> tuple[str, ...]:
-        """Keys of the curves that are drawn."""
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Keys of the curves, in the order of drawing."""
         return tuple(self._pairs)
 
     def set_time(self, time_s: float) -> None:

@@ -79,7 +79,7 @@ class CurveProbe:
             drawn = set()
             for number in range(self._points.GetNumberOfControlPoints()):
                 drawn |= self._draw(number)
-            for key in self._plot.keys():
+            for key in self._plot.drawn:
                 if key.startswith(self._points.GetID() + "/") and key not in drawn:
                     self._plot.drop(key)
         finally:

@@ -77,8 +77,7 @@ def load_result(
     with context.batch():
         loaded = _add_nodes(context, content, label)
         add_rendering(context, loaded, chosen, mapper)
-        if loaded.surface is not None:
-            add_surface_display(loaded)
+        add_surface_display(loaded)
         key, sources = str(content.result.folder), loaded.source_uids
         hierarchy.place(context, key, label, loaded.all_nodes(), sources)
     select_time(loaded.browser, content.fullest_s)

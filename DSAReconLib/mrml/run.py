@@ -58,7 +58,7 @@ def load_run(context: SceneContext, run: RotationalRun | Angiogram, *, name: str
     """
     subtracted = isinstance(run, Angiogram)
     images = run.line_integrals if isinstance(run, Angiogram) else run.intensity
-    title = name or ("Angiogram" if subtracted else _default_name(run))
+    title = name or _default_name(run)
     quantity, unit = ("Contrast line integral", "1") if subtracted else ("X-ray intensity", "1")
     uids = " ".join(run.source_uids) if isinstance(run, Angiogram) else run.sop_instance_uid
     stored = volumes.FixedPoint.for_range(float(images.min(initial=0)), float(images.max(initial=0)))
@@ -102,7 +102,9 @@ def frame_at_angle(nodes: RunNodes, primary_angle_deg: float, secondary_angle_de
     return int((direction(nodes.primary_angle_deg, nodes.secondary_angle_deg) @ wanted).argmax())
 
 
-def _default_name(run: RotationalRun) -> str:
+def _default_name(run: RotationalRun | Angiogram) -> str:
+    if isinstance(run, Angiogram):
+        return "Angiogram"
     role = run.attributes.get("role", "")
     return f"{role.capitalize()} run" if role in ("mask", "fill") else "Rotational run"
 
