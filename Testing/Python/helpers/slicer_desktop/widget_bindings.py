@@ -77,7 +77,7 @@ def _number(signal: str) -> Any:
             widget.minimum = low
         if high is not None:
             widget.maximum = high
-        if type(widget).__name__ == "QSlider" and None in (low, high):
+        if type(widget).__name__ in ("QSlider", "ctkSliderWidget") and None in (low, high):
             raise ValueError(f"{kind.name}: a slider needs a parameter with a range")
         return _simple(signal, "value", kind.base)(node, kind, widget)
 
@@ -116,7 +116,7 @@ def _node(node: Any, kind: ParameterType, widget: Any) -> Binding:
     return Binding(node, kind, widget, "currentNodeChanged(vtkMRMLNode*)", widget.currentNode, widget.setCurrentNode)
 
 
-_TOGGLES = ("QCheckBox", "QPushButton", "QToolButton", "QRadioButton")
+_TOGGLES = ("QCheckBox", "QPushButton")
 _MAKERS: dict[tuple[str, str], Any] = {
     **{("bool", name): _simple("toggled(bool)", "checked") for name in _TOGGLES},
     ("int", "QSpinBox"): _number("valueChanged(int)"),

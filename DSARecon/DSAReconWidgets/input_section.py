@@ -1,0 +1,214 @@
+"""Section 1: which runs are reconstructed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from DSAReconLib.acquisition.summary import RunSummary
+from DSAReconLib.errors import DSAReconError
+from DSAReconWidgets.found_runs import FoundRun, RunSearch, middleFrame, runsInScene
+from DSAReconWidgets.pictures import greyByQuantiles, pixmapFromArray
+from DSAReconWidgets.section import Section, showText
+
+_THUMBNAIL_PX = 48
+
+
+class InputSection(Section):
+    """Run selectors, a folder, and a list of what was found, with pictures and warnings."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        self._thumbnails: dict[tuple[str, int], Any] = {}
+        self._listed: list[FoundRun] = []
+        self._sceneRuns: list[FoundRun] | None = None
+        self._search = RunSearch(self._found)
+        self._pictureTimer = qt.QTimer()
+        self._pictureTimer.setInterval(0)
+        self._pictureTimer.connect("timeout()", self._nextThumbnail)
+        for selector in (self.ui.fillRunSelector, self.ui.maskRunSelector):
+            selector.addAttribute("vtkMRMLSequenceNode", "DSARecon.PrimaryAngleDeg")
+        tree = self.ui.runTree
+        tree.setHeaderLabels([_("Run"), _("Frames"), _("Arc"), _("Time")])
+        for column, width in ((0, 180), (1, 58), (2, 58)):
+            tree.setColumnWidth(column, width)
+        tree.connect("itemDoubleClicked(QTreeWidgetItem*,int)", self._useClicked)
+
+    def sceneChanged(self) -> None:
+        """Runs may have come or gone."""
+        self._sceneRuns = None
+
+    def update(self) -> None:
+        """List the runs and say whether they can be reconstructed."""
+        folder = Path(self.panel.parameterNode.inputFolder)
+        if folder != self._search.folder:
+            self._search.start(folder)
+        if self._sceneRuns is None:
+            self._sceneRuns = runsInScene(self.panel.logic)
+            self._choosePair()
+        self._list()
+        problem = self.problem()
+        showText(self.ui.inputStatusLabel, problem or self._ready(), warning=bool(problem) and self._anythingGiven())
+
+    def leave(self) -> None:
+        """Stop searching."""
+        self._search.stop()
+        self._pictureTimer.stop()
+
+    def problem(self) -> str:
+        """Why the input is not enough for a reconstruction; empty if it is."""
+        if self._search.active:
+            return _("Searching the folder… {count} files so far.").format(count=self._search.files)
+        if not self._anythingGiven():
+            return _(
+                "Load a mask run and a contrast run from the DICOM database, or choose the folder with their files."
+            )
+        node = self.panel.parameterNode
+        if node.maskRun is not None and node.maskRun is node.fillRun:
+            return _("The same run is chosen twice. Choose the one without contrast medium as mask run.")
+        try:
+            self.panel.logic.inputOf(node)
+            if not self._runsChosen():
+                self.panel.logic.pairRuns([found.summary for found in self._search.runs])
+        except DSAReconError as error:
+            reasons = [refused.refusal for refused in self._search.refused[:2]] if not self._search.runs else []
+            return " ".join([error.message, *reasons])
+        return ""
+
+    def fillRun(self) -> Any:
+        """Node or file of the contrast run, as ``logic.selectViews`` takes it; ``None`` if there is none yet."""
+        node = self.panel.parameterNode
+        if node.fillRun is not None:
+            return node.fillRun
+        try:
+            pairs = self.panel.logic.pairRuns([found.summary for found in self._search.runs])
+        except DSAReconError:
+            return None
+        return pairs[0].fill.path if pairs else None
+
+    def _runsChosen(self) -> bool:
+        node = self.panel.parameterNode
+        return node.maskRun is not None or node.fillRun is not None
+
+    def _anythingGiven(self) -> bool:
+        return self._runsChosen() or self._search.folder != Path()
+
+    def _ready(self) -> str:
+        warnings = [text for found in self._listed for _code, text in found.summary.warnings]
+        count = len(dict.fromkeys(warnings))
+        if not count:
+            return ""
+        return _("Ready. {count} remark(s) about these runs: hold the mouse over a run to read them.").format(
+            count=count
+        )
+
+    # The list
+
+    def _found(self) -> None:
+        self.panel.refresh()
+
+    def _list(self) -> None:
+        runs = [*(self._sceneRuns or []), *self._search.runs]
+        runs = list({run.key: run for run in reversed(runs)}.values())[::-1]
+        self.ui.runTree.visible = bool(runs)
+        if [(run.key, run.node) for run in runs] == [(run.key, run.node) for run in self._listed]:
+            return
+        self._listed = runs
+        self.ui.runTree.clear()
+        for run in runs:
+            self.ui.runTree.addTopLevelItem(self._item(run))
+        self._pictureTimer.start()
+
+    def _item(self, run: FoundRun) -> Any:
+        summary = run.summary
+        item = qt.QTreeWidgetItem()
+        mark = " ⚠" if summary.warnings else ""
+        texts = (
+            f"{_roleName(summary)}{mark}",
+            str(summary.frames),
+            f"{summary.arc_deg:.0f}°",
+            f"{summary.duration_s:.1f} s",
+        )
+        for column, text in enumerate(texts):
+            item.setText(column, text)
+            item.setToolTip(column, _details(summary))
+        item.setIcon(0, self._thumbnails.get(run.key) or _emptyThumbnail())
+        return item
+
+    def _nextThumbnail(self) -> None:
+        """One picture per turn of the event loop."""
+        for row, run in enumerate(self._listed):
+            if run.key not in self._thumbnails:
+                frame = middleFrame(run)
+                picture = None if frame is None else pixmapFromArray(greyByQuantiles(frame, logarithmic=True))
+                self._thumbnails[run.key] = _emptyThumbnail() if picture is None else qt.QIcon(_square(picture))
+                item = self.ui.runTree.topLevelItem(row)
+                if item is not None:
+                    item.setIcon(0, self._thumbnails[run.key])
+                return
+        self._pictureTimer.stop()
+
+    # Choosing
+
+    def _choosePair(self) -> None:
+        """Two runs that belong together need not be chosen by hand."""
+        node = self.panel.parameterNode
+        if self._runsChosen() or len(self._sceneRuns or []) < 2:
+            return
+        try:
+            pairs = self.panel.logic.pairRuns([run.summary for run in self._sceneRuns])
+        except DSAReconError:
+            return
+        if len(pairs) == 1:
+            byKey = {run.key: run.node for run in self._sceneRuns}
+            node.fillRun = byKey.get(FoundRun(pairs[0].fill).key)
+            node.maskRun = byKey.get(FoundRun(pairs[0].mask).key)
+
+    def _useClicked(self, item: Any, _column: int) -> None:
+        row = self.ui.runTree.indexOfTopLevelItem(item)
+        if not 0 <= row < len(self._listed):
+            return
+        run = self._listed[row]
+        node = run.node or self.panel.attempt(
+            lambda: self.panel.logic.loadRun(run.summary.path, part=run.summary.part), _("Loading the run…")
+        )
+        if node is None:
+            return
+        parameters = self.panel.parameterNode
+        isMask = run.summary.role == "mask" or (run.summary.role != "fill" and parameters.fillRun is not None)
+        setattr(parameters, "maskRun" if isMask else "fillRun", node)
+
+
+def _roleName(summary: RunSummary) -> str:
+    return {"mask": _("Mask run"), "fill": _("Contrast run")}.get(summary.role, _("Run (mask or contrast)"))
+
+
+def _details(summary: RunSummary) -> str:
+    lines = [
+        summary.description or summary.label,
+        _("{rows} x {columns} pixels of {spacing:.3f} mm").format(
+            rows=summary.rows, columns=summary.columns, spacing=summary.detector_spacing_mm[0]
+        ),
+        _("Primary angle {first:.0f}° to {last:.0f}° (LAO +), secondary {secondary:.0f}° (CRA +)").format(
+            first=summary.primary_deg[0], last=summary.primary_deg[1], secondary=summary.secondary_deg[0]
+        ),
+        _("Source to patient {sod:.0f} mm, source to detector {sdd:.0f} mm").format(
+            sod=summary.sod_mm, sdd=summary.sdd_mm
+        ),
+        str(summary.path),
+        *(f"⚠ {text}" for _code, text in summary.warnings),
+    ]
+    return "\n".join(lines)
+
+
+def _square(picture: Any) -> Any:
+    return picture.scaled(_THUMBNAIL_PX, _THUMBNAIL_PX, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+
+
+def _emptyThumbnail() -> Any:
+    pixmap = qt.QPixmap(_THUMBNAIL_PX, _THUMBNAIL_PX)
+    pixmap.fill(qt.QColor("#e0e0e0"))
+    return qt.QIcon(pixmap)
