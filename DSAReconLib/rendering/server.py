@@ -8,6 +8,7 @@ request, and ends the process when the client has gone, whatever is being comput
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -141,7 +142,10 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 def _device(wanted: str) -> str:
     from DSAReconLib.kernels.backend import resolve_device
+    from DSAReconLib.kernels.cuda.launch import has_driver
 
+    if wanted == "auto" and not has_driver():
+        return "cpu"
     try:
         return resolve_device(wanted)
     except ValueError as error:
@@ -210,6 +214,8 @@ def _sender() -> Send:
 def _read_and_end(inbox: Inbox) -> None:
     """End the process with the client, even if the main thread is inside a long call."""
     try:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         inbox.read(sys.stdin)
     finally:
         os._exit(0)

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
+from DSAReconLib.kernels.alpha import composite_alpha
+from DSAReconLib.kernels.alpha.harmonics import harmonics
 from DSAReconLib.kernels.splat import splat_xray
 from DSAReconLib.operators.conebeam import ConeBeamProjector
-from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians
+from DSAReconLib.reconstruction import DynamicVolume, Model, OpacityGaussians, RadiativeGaussians
 
 if TYPE_CHECKING:
     from DSAReconLib.progress import Progress
@@ -19,7 +21,7 @@ _SPLAT_CHUNK = 4
 
 
 def render_line_integrals(
-    model: DynamicVolume | RadiativeGaussians,
+    model: Model,
     geometry: ConeBeamGeometry,
     times_s: ArrayLike,
     *,
@@ -31,8 +33,9 @@ def render_line_integrals(
     Parameters
     ----------
     model
-        Voxels (projected by Joseph's method) or Gaussians (exact integrals, averaged over
-        the pixel's area as a detector does).
+        Voxels (projected by Joseph's method), Gaussians (exact integrals, averaged over
+        the pixel's area as a detector does), or a model of pictures (composited, and the
+        grey values read as line integrals).
     geometry
         V poses.
     times_s
@@ -51,6 +54,8 @@ def render_line_integrals(
         raise ValueError(f"times_s must have shape ({len(geometry)},); got {times.shape}")
     if isinstance(model, RadiativeGaussians):
         return _render_gaussians(model, geometry, times, device, progress)
+    if isinstance(model, OpacityGaussians):
+        return _render_pictures(model, geometry, times, device, progress)
     return _render_volume(model, geometry, times, device, progress)
 
 
@@ -69,6 +74,31 @@ def _render_gaussians(
         images[views] = splat_xray(*shape, amplitudes[views], geometry[views], pixel_box=True, device=device)
         _tell(progress, min(start + _SPLAT_CHUNK, len(geometry)) / len(geometry))
     return images
+
+
+def _render_pictures(
+    model: OpacityGaussians,
+    geometry: ConeBeamGeometry,
+    times: NDArray[np.float64],
+    device: str,
+    progress: Progress | None,
+) -> NDArray[np.float32]:
+    images = np.empty((len(geometry), *geometry.detector_shape), np.float32)
+    shape = (model.means_mm, model.scales_mm, model.quats_wxyz)
+    opacities = model.opacities_at(times)
+    for view in range(len(geometry)):
+        colors = grey_values(model, geometry.source_mm[view])
+        images[view] = composite_alpha(*shape, opacities[view], colors, geometry[view : view + 1], device=device)[0]
+        _tell(progress, (view + 1) / len(geometry))
+    return model.picture.line_integrals(images)
+
+
+def grey_values(model: OpacityGaussians, source_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Grey (N,) >= 0 of every Gaussian as seen from ``source_mm`` (3,)."""
+    direction = model.means_mm - source_mm
+    direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    basis = np.stack(harmonics(*direction.T, model.degree), 1)
+    return np.maximum(0.5 + (basis * model.color_harmonics).sum(1), 0).astype(np.float32)
 
 
 def _render_volume(

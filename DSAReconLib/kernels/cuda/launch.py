@@ -62,6 +62,15 @@ def source_text(source_name: str) -> str:
     return (Path(__file__).parent / source_name).read_text(encoding="utf-8")
 
 
+def has_driver() -> bool:
+    """Whether the CUDA driver loads: a quick look that saves machines without it the import of torch."""
+    try:
+        _driver()
+    except DependencyError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=1)
 def _driver() -> Any:
     try:
