@@ -1,7 +1,7 @@
 """Self-calibration against the reconstruction: smooth background and detector shifts.
 
-What no contrast can explain is put down to the measurement: a background that is smooth over
-the detector, and a shift of each view (gantry wobble). Shifts that equal a motion of the
+What no contrast can explain is put down to the measurement: scatter, a background that is
+smooth over the detector, and a shift of each view (gantry wobble). Shifts that equal a motion of the
 patient cannot be told from one and are taken out (gauge).
 """
 
@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.scatter import updated_share, without_scatter
 
 _SHIFT_SIGNIFICANCE = 2.0
 _SHIFT_PRIOR_PX = 0.1
@@ -35,10 +36,13 @@ class Calibration:
         Where each view's image is moved to, (row, column) pixels (V, 2).
     background
         Smooth additive part of the line integrals on blocks of 8 x 8 pixels (V, r, c).
+    scatter
+        Share of scatter in the intensity of a homogeneous frame.
     """
 
     shifts_px: NDArray[np.float64]
     background: NDArray[np.float32]
+    scatter: float = 0.0
 
 
 def no_calibration(evidence: Evidence) -> Calibration:
@@ -52,10 +56,10 @@ def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     geometry = evidence.geometry
     if calibration.shifts_px.any():
         geometry = geometry.shifted_detector(calibration.shifts_px)
-    values = evidence.line_integrals
+    values, weights = without_scatter(evidence, calibration.scatter)
     if calibration.background.any():
         values = values - _expanded(calibration.background, values.shape)
-    return replace(evidence, line_integrals=values, geometry=geometry)
+    return replace(evidence, line_integrals=values, weights=weights, geometry=geometry)
 
 
 def updated_background(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,6 +73,11 @@ def updated_background(raw: Evidence, calibration: Calibration, model: NDArray[n
     total = ndimage.gaussian_filter(_blocks(residual), (0, sigma, sigma), mode="nearest")
     trust = ndimage.gaussian_filter(_blocks(weights), (0, sigma, sigma), mode="nearest")
     return np.where(trust > 0.05 * trust.max(), total / np.maximum(trust, np.float32(1e-6)), 0).astype(np.float32)
+
+
+def updated_scatter(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> float:
+    """Share of scatter after one step of :func:`~DSAReconLib.methods.transit.scatter.updated_share`."""
+    return updated_share(raw, calibrated(raw, calibration), model, calibration.scatter)
 
 
 def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float64]:

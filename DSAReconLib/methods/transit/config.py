@@ -68,6 +68,9 @@ class Config:
     shift_calibration: bool = parameter(
         True, "Estimate per-view detector shifts (gantry wobble) against the reconstruction.", source=_OURS
     )
+    scatter_correction: bool = parameter(
+        True, "Estimate the share of scatter against the reconstruction and take it off.", source=_OURS
+    )
     smooth_background: bool = parameter(
         True, "Take off residuals that are smooth over the detector (drift, misregistration).", source=_OURS
     )

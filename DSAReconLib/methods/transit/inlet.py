@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _SMOOTHNESS = 0.002
 _KNOTS_MAX = 20
 _UPDATE_KNOTS = 61
 _UPDATE_SMOOTHNESS = 0.1
+_EARLY_THICK_PERCENTILE = 80
 
 
 def estimate_inlet(evidence: Evidence, box: VolumeGrid, *, noise_level: float, progress: Progress) -> InletCurve:
@@ -168,12 +170,27 @@ def updated_inlet(
     delays_s: NDArray[np.float64],
     progress: Progress,
 ) -> InletCurve:
-    """One damped update: mean of the inlet curve and the one that fits the data best given C.
+    """The curve that the thick vessels which fill first follow, each at its own mean delay.
 
-    Free alternation would collapse to a narrow curve (which can imitate every other one).
+    Their transit densities shrink to a single delay, everything else stays as the model says:
+    were the densities kept, they would defend the old curve, whose errors they have adopted;
+    were both free, the curve would collapse to a narrow one, which can imitate every other.
     """
+    early = _early_vessels(support, coefficients, delays_s)
+    if not early.any():
+        return inlet
+    rest = evidence.line_integrals - _projected(
+        evidence, support.subset(~early), coefficients[:, ~early], inlet, delays_s
+    )
     knots = np.linspace(0, inlet.times_s[-1], _UPDATE_KNOTS)
-    matrix, right = _normal_equations(evidence, support, coefficients, delays_s, knots, progress)
+    matrix, right = _normal_equations(
+        replace(evidence, line_integrals=rest),
+        support.subset(early),
+        _at_mean_delay(coefficients[:, early], delays_s),
+        delays_s,
+        knots,
+        progress,
+    )
     scale = float(np.trace(matrix)) / len(knots)
     bending = np.diff(np.eye(len(knots)), 2, axis=0)
     before = np.interp(knots, inlet.times_s, inlet.values)
@@ -182,8 +199,48 @@ def updated_inlet(
     fitted, _ = nnls(factor.T, np.linalg.solve(factor, right + 1e-4 * scale * before))
     if fitted.max() <= 0:
         return inlet
-    fresh = InletCurve(inlet.times_s, np.interp(inlet.times_s, knots, fitted)).scaled(inlet.plateau)
-    return InletCurve(inlet.times_s, (fresh.values + inlet.values) / 2).scaled(inlet.plateau)
+    return InletCurve(inlet.times_s, np.interp(inlet.times_s, knots, fitted)).scaled(inlet.plateau)
+
+
+def _early_vessels(
+    support: Support, coefficients: NDArray[np.float32], delays_s: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Voxels (N,) that fill no later than the earliest third of the thick vessels, their rims included."""
+    index, shape, around = support.index_zyx, support.grid.shape_zyx, np.ones(5, np.float32)
+    filling = neighborhood_sums(coefficients.sum(0), index, shape, around)
+    moment = neighborhood_sums(np.ascontiguousarray(delays_s.astype(np.float32) @ coefficients), index, shape, around)
+    filled = filling > 0
+    if not filled.any():
+        return filled
+    mean_delay = moment / np.maximum(filling, np.float32(1e-6))
+    thick = filling >= np.percentile(filling[filled], _EARLY_THICK_PERCENTILE)
+    return filled & (mean_delay <= np.percentile(mean_delay[thick], 100 / 3))
+
+
+def _at_mean_delay(coefficients: NDArray[np.float32], delays_s: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Transit densities (K, N) shrunk to their mean delay, split between the two nearest ones."""
+    filling = coefficients.sum(0)
+    place = np.interp((delays_s @ coefficients) / np.maximum(filling, 1e-6), delays_s, np.arange(len(delays_s)))
+    low = np.minimum(place.astype(int), len(delays_s) - 2)
+    share = (place - low).astype(np.float32)
+    result = np.zeros_like(coefficients)
+    column = np.arange(coefficients.shape[1])
+    result[low, column] = (1 - share) * filling
+    result[low + 1, column] = share * filling
+    return result
+
+
+def _projected(
+    evidence: Evidence,
+    support: Support,
+    coefficients: NDArray[np.float32],
+    inlet: InletCurve,
+    delays_s: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Line integrals (V, R, C) of listed voxels."""
+    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry)
+    basis = transit_basis(inlet, delays_s).at(evidence.times_s)
+    return projector.project(basis, np.ascontiguousarray(coefficients))
 
 
 def _normal_equations(

@@ -18,6 +18,7 @@ from DSAReconLib.methods.transit.calibration import (
     calibrated,
     no_calibration,
     updated_background,
+    updated_scatter,
     updated_shifts,
 )
 from DSAReconLib.methods.transit.config import Config
@@ -180,8 +181,11 @@ def _recalibrated(job: _Job, state: SavedState) -> SavedState:
 
 
 def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) -> Calibration:
-    """Background and shifts updated from the model's line integrals."""
+    """Scatter, background and shifts updated from the model's line integrals."""
     job.progress.check_cancelled()
+    if job.config.scatter_correction:
+        calibration = replace(calibration, scatter=updated_scatter(job.evidence, calibration, model))
+        job.progress.check_cancelled()
     if job.config.smooth_background:
         calibration = replace(calibration, background=updated_background(job.evidence, calibration, model))
     if job.config.shift_calibration:

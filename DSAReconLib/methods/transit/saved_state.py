@@ -53,6 +53,7 @@ def save(checkpoint: CheckpointStore, key: str, state: SavedState) -> None:
         "rounds": state.rounds,
         "shifts_px": state.calibration.shifts_px,
         "background": state.calibration.background,
+        "scatter": state.calibration.scatter,
         "index_zyx": solution.support.index_zyx,
         "shape_zyx": solution.support.grid.shape_zyx,
         "spacing_mm": solution.support.grid.spacing_mm,
@@ -85,5 +86,5 @@ def load(checkpoint: CheckpointStore | None, key: str) -> SavedState | None:
     if "shapes" in arrays:
         moments = tuple(arrays[f"moment{n}"] for n in range(4))
         gaussians = GaussianState(arrays["shapes"], arrays["mixture"], moments, int(arrays["step"]))  # type: ignore[arg-type]
-    calibration = Calibration(arrays["shifts_px"], arrays["background"])
+    calibration = Calibration(arrays["shifts_px"], arrays["background"], float(arrays["scatter"]))
     return SavedState(int(arrays["rounds"]), solution, calibration, gaussians)

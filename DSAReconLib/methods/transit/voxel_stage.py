@@ -109,11 +109,10 @@ def reweighted_solution(
     solution = pruned(solution)
     if not len(solution.support):
         return solution
-    if round_index == 0:
-        inlet = updated_inlet(
-            solution.inlet, evidence, solution.support, solution.coefficients, solution.delays_s, progress
-        )
-        solution = TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients)
+    inlet = updated_inlet(
+        solution.inlet, evidence, solution.support, solution.coefficients, solution.delays_s, progress
+    )
+    solution = TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients)
     penalty = uniform_penalty(solution.support, solution.inlet.plateau, evidence, config.sparsity_mm)
     return _solved(solution, evidence, penalty * _reweighting(solution), config.full_steps, config, progress)
 

@@ -10,7 +10,13 @@ from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.methods.transit import saved_state
-from DSAReconLib.methods.transit.calibration import calibrated, no_calibration, updated_background, updated_shifts
+from DSAReconLib.methods.transit.calibration import (
+    calibrated,
+    no_calibration,
+    updated_background,
+    updated_scatter,
+    updated_shifts,
+)
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
 from DSAReconLib.methods.transit.inlet import updated_inlet
@@ -197,6 +203,36 @@ def test_smooth_background_is_found_beside_the_vessels(clean, evidence):
     calibration = replace(calibration, background=updated_background(drifted, calibration, clean))
     remaining = calibrated(drifted, calibration).line_integrals - evidence.line_integrals
     assert np.abs(remaining).mean() < 0.4 * np.abs(ramp).mean()
+
+
+def scattered(clean, share):
+    """Evidence of a head with dense stripes, with scatter over both runs."""
+    column = np.mgrid[:64, :64][1]
+    mask = np.broadcast_to(np.exp(-1.2 * np.cos(column / 5) ** 2), clean.shape)
+    fill = mask * np.exp(-clean)
+    blurred = [ndimage.gaussian_filter(image, (0, 15, 15), mode="nearest") for image in (mask, fill)]
+    mask, fill = mask + share * blurred[0], fill + share * blurred[1]
+    local = [ndimage.uniform_filter(image, (0, 3, 3), mode="nearest") for image in (mask, fill)]
+    return np.log(mask / fill).astype(np.float32), (1e-5 * (1 / local[0] + 1 / local[1])).astype(np.float32)
+
+
+def test_scatter_is_found_from_contrast_that_anatomy_hides(clean, geometry):
+    values, variance = scattered(4 * clean, 0.08)
+    evidence = gather_evidence(Angiogram(values, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
+    calibration = no_calibration(evidence)
+    for _ in range(6):
+        calibration = replace(calibration, scatter=updated_scatter(evidence, calibration, 4 * clean))
+    assert calibration.scatter == pytest.approx(0.08 / 1.08, rel=0.15)
+    vessel = clean > 0.1
+    before = np.abs(values - 4 * clean)[vessel].mean()
+    after = np.abs(calibrated(evidence, calibration).line_integrals - 4 * clean)[vessel].mean()
+    assert after < 0.25 * before
+
+
+def test_no_scatter_is_found_where_there_is_none(clean, geometry):
+    values, variance = scattered(4 * clean, 0.0)
+    evidence = gather_evidence(Angiogram(values, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
+    assert updated_scatter(evidence, no_calibration(evidence), 4 * clean) < 0.005
 
 
 def test_gaussians_start_with_the_mass_of_their_voxels(solution, evidence, clean):
