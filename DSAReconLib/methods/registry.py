@@ -35,11 +35,12 @@ class Reconstruct(Protocol):
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """What the registry knows of a method without importing it."""
+    """What the registry knows of a method without importing it; ``needs_torch``: it cannot run without PyTorch."""
 
     name: str
     title: str
     summary: str
+    needs_torch: bool = False
 
     def config_module(self) -> Any:
         """Module with the dataclass ``Config`` and ``PRESETS`` (standard library only)."""
@@ -57,7 +58,7 @@ _ENTRIES = (
     MethodEntry("transit", "Transit", "Sparse transit-time model with a blind inlet curve, refined as free Gaussians."),
     MethodEntry("fdk", "FDK", "Static filtered backprojection of the views: the clinical 3D reference."),
     MethodEntry("dsa4d", "4D-DSA", "FDK constraint volume times back-projected temporal ratios (clinical 4D)."),
-    MethodEntry("tiavox", "TiAVox", "Time-aware attenuation voxels, fitted by gradient descent."),
+    MethodEntry("tiavox", "TiAVox", "Time-aware attenuation voxels, fitted by gradient descent.", needs_torch=True),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
 DEFAULT_METHOD = "transit"
