@@ -96,3 +96,21 @@ def test_splatting_on_the_gpu_equals_the_reference(pixel_box, affine):
 @requires_cuda
 def test_voxelizing_on_the_gpu_equals_the_cpu_kernel():
     assert_volumes_agree("cuda")
+
+
+@requires_host_compiler
+def test_a_splatter_gives_the_same_on_both_backends():
+    from DSAReconLib.kernels.splat.splatter import Shapes, XraySplatter
+
+    rng = np.random.default_rng(2)
+    geometry, (*shape, amplitudes) = oblique_geometry(), random_gaussians(rng)
+    views, weights = np.array([2, 0]), rng.normal(size=(2, *geometry.detector_shape)).astype(np.float32)
+    numba_splatter = XraySplatter(geometry, pixel_box=True)
+    cuda_splatter = XraySplatter(geometry, pixel_box=True, launch=launcher("cpu"))
+    chosen = (Shapes(*shape), np.ascontiguousarray(amplitudes[views]), views)
+    images = [splatter.images(*chosen) for splatter in (numba_splatter, cuda_splatter)]
+    assert np.percentile(np.abs(images[0] - images[1]), 99.9) < 3e-6 * images[0].max()
+    np.testing.assert_array_equal(images[0], splat.splat_xray(*shape, chosen[1], geometry[views], pixel_box=True))
+    gradients = [splatter.gradients(*chosen, weights) for splatter in (numba_splatter, cuda_splatter)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(ours)
