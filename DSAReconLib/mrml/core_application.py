@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,10 +87,24 @@ def _module_logic(name: str, scene: Any, application: Any) -> Any:
     import slicer
 
     logic = getattr(slicer, _MODULE_LOGICS[name])()
-    logic.SetMRMLScene(scene)
     logic.SetMRMLApplicationLogic(application)
+    with _quiet():  # terminology and preset files are the desktop's
+        logic.SetMRMLScene(scene)
     application.SetModuleLogic(name, logic)
     return logic
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without VTK's messages; what fails is told by return values."""
+    import vtk
+
+    shown = vtk.vtkObject.GetGlobalWarningDisplay()
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    try:
+        yield
+    finally:
+        vtk.vtkObject.SetGlobalWarningDisplay(shown)
 
 
 def _file_logics(scene: Any, application: Any) -> tuple[Any, ...]:

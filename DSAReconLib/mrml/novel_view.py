@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DSAReconLib.errors import GeometryError
 from DSAReconLib.jobs.render_client import RenderClient, RenderedFrame
 from DSAReconLib.mrml.camera import pose_of_camera
 from DSAReconLib.rendering.images import grey_levels
@@ -245,8 +247,8 @@ class NovelViewFollower:
 
     def tick(self) -> bool:
         """Ask for what is missing and show what has come; True if there is a new picture: render the view."""
-        now = self._clock()
-        self._ask(now)
+        with contextlib.suppress(GeometryError):  # a camera that looks nowhere, for a moment
+            self._ask(self._clock())
         frame = self.client.newest()
         if frame is None:
             return False

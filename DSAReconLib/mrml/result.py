@@ -141,7 +141,7 @@ def _read(folder: Path) -> _Content:
     with ThreadPoolExecutor(_READERS) as pool:
         model_read = pool.submit(result.load_volume)
         maps_read = {name: pool.submit(result.load_map, name) for name in names}
-        surface_read = pool.submit(read_surface, folder)
+        surface_read = pool.submit(read_surface, result)
         model = model_read.result()
         times = np.array(result.record.get("sequence_times_s") or result.times_s[:1], float)
         frames, stored, fullest = _frames(model, times)

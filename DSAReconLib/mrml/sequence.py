@@ -79,7 +79,7 @@ def set_playback(browser: Any, active: bool, *, speed: float = 1.0) -> None:
 class TimeLink:
     """Keeps several browsers at the same time (nearest frame of each) while one of them moves.
 
-    Works with any way of moving: :func:`select_time`, playback, Slicer's own toolbar.
+    They start at the time of the first. Works with any way of moving: :func:`select_time`, playback, Slicer's own toolbar.
     Browsers that are deleted drop out silently.
 
     Parameters
@@ -95,7 +95,9 @@ class TimeLink:
         self._on_time = on_time
         self._browsers = list(browsers)
         self._moving = False
-        self._shown = [browser.GetSelectedItemNumber() for browser in self._browsers]
+        self._shown: list[int] = []
+        if self._browsers:
+            self._move(current_time(self._browsers[0]))
         self._tags = [browser.AddObserver("ModifiedEvent", self._on_modified) for browser in self._browsers]
 
     @property
@@ -107,13 +109,7 @@ class TimeLink:
         """Move all browsers."""
         if self._moving:
             return
-        self._moving = True
-        try:
-            for browser in self.browsers:
-                select_time(browser, time_s)
-            self._shown = [browser.GetSelectedItemNumber() for browser in self._browsers]
-        finally:
-            self._moving = False
+        self._move(time_s)
         if self._on_time is not None:
             self._on_time(time_s)
 
@@ -122,6 +118,15 @@ class TimeLink:
         for browser, tag in zip(self._browsers, self._tags):
             browser.RemoveObserver(tag)
         self._browsers, self._tags, self._shown = [], [], []
+
+    def _move(self, time_s: float) -> None:
+        self._moving = True
+        try:
+            for browser in self.browsers:
+                select_time(browser, time_s)
+            self._shown = [browser.GetSelectedItemNumber() for browser in self._browsers]
+        finally:
+            self._moving = False
 
     def _on_modified(self, browser: Any, _event: str) -> None:
         if self._moving or browser not in self._browsers or browser.GetScene() is not self._scene:

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from DSAReconLib.errors import ResultError
+from DSAReconLib.io.result_folder import ResultFolder
 from DSAReconLib.mrml.coordinates import LPS_TO_RAS, vtk_matrix
 
 ARRIVAL_ARRAY = "arrival_time"
 _ARRIVAL_IN_FILE = "arrival_time_s"
 
 
-def read_surface(folder: Path) -> Any | None:
-    """Surface of a result folder as vtkPolyData in RAS mm; ``None`` if no vessel reaches the threshold.
+def read_surface(result: ResultFolder) -> Any | None:
+    """Surface of a result as vtkPolyData in RAS mm; ``None`` if no vessel reaches the threshold.
 
     Point array ``arrival_time`` in s, without gaps: vertices whose voxels have no arrival
     time take that of the nearest vertex that has one. Static results have no such array.
@@ -25,7 +26,7 @@ def read_surface(folder: Path) -> Any | None:
     ResultError
         The file is missing or damaged.
     """
-    polydata = _read(folder)
+    polydata = _read(result.folder, int(result.record.get("surface_triangles", -1)))
     if polydata.GetNumberOfCells() == 0:
         return None
     return _with_normals(_in_ras(_with_arrival(polydata)))
@@ -42,8 +43,8 @@ def arrival_range_s(polydata: Any) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _read(folder: Path) -> Any:
-    """The VTP file, or the STL file where the result was written without VTK."""
+def _read(folder: Path, triangles: int) -> Any:
+    """The VTP file, or the STL file where the result was written without VTK; -1 triangles = unknown number."""
     import vtk
 
     vtp, stl = folder / "vessels.vtp", folder / "vessels.stl"
@@ -53,8 +54,11 @@ def _read(folder: Path) -> Any:
     reader = vtk.vtkXMLPolyDataReader() if path is vtp else vtk.vtkSTLReader()
     reader.SetFileName(str(path))
     reader.Update()
-    if reader.GetErrorCode():
-        raise ResultError(f"{path} is damaged.", hint="Reconstruct again.")
+    found = reader.GetOutput().GetNumberOfCells()
+    if reader.GetErrorCode() or found != triangles >= 0:
+        raise ResultError(
+            f"{path} is damaged: it has {found} triangles, expected {triangles}.", hint="Reconstruct again."
+        )
     return reader.GetOutput()
 
 
