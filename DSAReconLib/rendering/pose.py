@@ -80,8 +80,8 @@ class ViewPose:
 
     def geometry(self) -> ConeBeamGeometry:
         """The same as a geometry of one view."""
-        vectors = [getattr(self, name)[None] for name in _VECTORS]
-        return ConeBeamGeometry(*vectors, detector_shape=(self.rows, self.columns))
+        vectors = {name: getattr(self, name)[None] for name in _VECTORS}
+        return ConeBeamGeometry.from_dict(vectors | {"detector_shape": self.shape})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers for JSON."""
@@ -97,17 +97,18 @@ class ViewPose:
             An entry is missing or not what it should be.
         """
         try:
-            vectors = [np.asarray(data[name], float) for name in _VECTORS]
+            source, center, step_u, step_v = (np.asarray(data[name], float) for name in _VECTORS)
             rows, columns = int(data["rows"]), int(data["columns"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise GeometryError(f"a pose is incomplete or not numeric ({type(error).__name__}: {error})") from error
-        return cls(*vectors, rows=rows, columns=columns)
+        return cls(source, center, step_u, step_v, rows, columns)
 
 
 def pose_of_frame(geometry: ConeBeamGeometry, frame: int, shape: tuple[int, int] | None = None) -> ViewPose:
     """Pose of an acquired frame, with its own pixels or ``shape`` = (rows, columns) over the same field of view."""
     view = geometry[frame]
-    pose = ViewPose(*(getattr(view, name)[0] for name in _VECTORS), *view.detector_shape)
+    rows, columns = view.detector_shape
+    pose = ViewPose.from_dict({name: getattr(view, name)[0] for name in _VECTORS} | {"rows": rows, "columns": columns})
     return pose if shape is None else resized(pose, shape)
 
 
@@ -133,7 +134,7 @@ def pose_from_angles(
     nearest = int(np.argmax(reference.detector_normal @ axes[0]))
     view = pose_of_frame(reference, nearest, shape)
     turn = axes.T @ _axes(*view.angles_deg)
-    return ViewPose(*(turn @ getattr(view, name) for name in _VECTORS), view.rows, view.columns)
+    return replace(view, **{name: turn @ getattr(view, name) for name in _VECTORS})
 
 
 def pose_from_camera(
