@@ -22,6 +22,11 @@ def libraryFolder() -> Path:
     return Path(DSAReconLib.__file__).resolve().parent.parent
 
 
+def moduleFolder() -> Path:
+    """Folder that holds DSARecon.py."""
+    return _MODULE_FOLDER
+
+
 def resource(name: str) -> Path:
     """File in the module's ``Resources`` folder."""
     return _MODULE_FOLDER / "Resources" / name

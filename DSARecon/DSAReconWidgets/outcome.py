@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from DSAReconLib.jobs.job import ReconstructionJob
+from DSAReconLib.jobs.protocol import TERMINAL
 
 LOG_LINES = 5000
 
@@ -53,6 +54,17 @@ class Outcome:
     checkpoint: Path | None = None
 
 
+def reportedOutcome(event: dict[str, Any]) -> Outcome:
+    """The outcome in a terminal event of the worker."""
+    if event["event"] == "finished":
+        return Outcome(JobState.FINISHED, result=Path(event["result"]))
+    if event["event"] == "cancelled":
+        checkpoint = event.get("checkpoint")
+        return Outcome(JobState.CANCELLED, checkpoint=Path(checkpoint) if checkpoint else None)
+    message, hint, code = (str(event.get(name) or "") for name in ("message", "hint", "code"))
+    return Outcome(JobState.FAILED, message=message, hint=hint, code=code)
+
+
 @dataclass
 class QueuedJob:
     """A job in the queue, with everything that a watcher may show.
@@ -73,6 +85,8 @@ class QueuedJob:
         Where it runs, once it has started.
     preview
         Newest intermediate volume (NRRD); it disappears when the job ends.
+    previewNumber
+        Counts the intermediate volumes.
     warnings
         (code, message) pairs.
     log
@@ -92,6 +106,7 @@ class QueuedJob:
     metrics: dict[str, float] = field(default_factory=dict)
     device: str = ""
     preview: Path | None = None
+    previewNumber: int = 0
     warnings: list[tuple[str, str]] = field(default_factory=list)
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     outcome: Outcome | None = None
@@ -114,5 +129,13 @@ class QueuedJob:
             self.device = str(event.get("device") or "")
         elif kind == "preview":
             self.preview = Path(event["path"])
+            self.previewNumber += 1
         elif kind == "warning":
             self.warnings.append((str(event.get("code")), str(event.get("message"))))
+        elif kind in TERMINAL:
+            self.end(reportedOutcome(event))
+
+    def end(self, outcome: Outcome) -> None:
+        """Set the outcome, once."""
+        if not self.state.isFinal:
+            self.state, self.outcome, self.preview = outcome.state, outcome, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,9 +19,11 @@ import slicer
 from DSAReconLib.io.event_lines import decode_event
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.jobs.protocol import CANCEL_LIMIT_S, CANCEL_LINE, TERMINAL
-from DSAReconWidgets.library_path import libraryFolder
-from DSAReconWidgets.outcome import JobState, Outcome
+from DSAReconWidgets.children import childEnvironment, childPython
+from DSAReconWidgets.outcome import JobState, Outcome, reportedOutcome
 from DSAReconWidgets.signal import Signal
+
+__all__ = ["ChildProcess", "Ending", "WorkerProcess", "childPython", "closeAllProcesses"]
 
 WORKER = "DSAReconLib.jobs.worker"
 TERMINATE_AFTER_MS = int(500 * CANCEL_LIMIT_S)
@@ -31,11 +32,6 @@ KILL_AFTER_MS = int(950 * CANCEL_LIMIT_S)
 
 _WAIT_FOR_KILLED_MS = 2000
 _LINGER_MS = 2000  # a child that has said its last word may take this long to leave
-
-
-def childPython() -> str:
-    """Python for child processes: Slicer's interpreter as a program of its own, else the running one."""
-    return shutil.which("PythonSlicer") or sys.executable
 
 
 @dataclass(frozen=True)
@@ -100,9 +96,8 @@ class ChildProcess:
     def start(self, program: str, arguments: Sequence[str], *, onPath: Sequence[str] = ()) -> None:
         """Start a Python child; ``onPath`` are folders that it finds modules in before all others."""
         environment = qt.QProcessEnvironment.systemEnvironment()
-        paths = [*onPath, str(libraryFolder()), environment.value("PYTHONPATH", "")]
-        environment.insert("PYTHONPATH", os.pathsep.join(path for path in paths if path))
-        environment.insert("PYTHONIOENCODING", "utf-8")
+        for name, value in childEnvironment(onPath).items():
+            environment.insert(name, value)
         self._process.setProcessEnvironment(environment)
         self._process.start(program, [str(argument) for argument in arguments])
 
@@ -270,7 +265,7 @@ class WorkerProcess:
     def _onEnded(self, ending: Ending) -> None:
         self._forgetConfig()
         if self._terminal is not None:
-            self.ended(_reported(self._terminal))
+            self.ended(reportedOutcome(self._terminal))
         elif self._cancelAsked and not ending.notStarted:
             self.ended(Outcome(JobState.CANCELLED, checkpoint=_leftCheckpoint(self.job)))
         else:
@@ -333,17 +328,6 @@ def _sweeper() -> Any:
 @cache
 def _endWithApplication() -> None:
     slicer.app.connect("aboutToQuit()", closeAllProcesses)
-
-
-def _reported(event: dict[str, Any]) -> Outcome:
-    """The outcome that the worker reported."""
-    if event["event"] == "finished":
-        return Outcome(JobState.FINISHED, result=Path(event["result"]))
-    if event["event"] == "cancelled":
-        checkpoint = event.get("checkpoint")
-        return Outcome(JobState.CANCELLED, checkpoint=Path(checkpoint) if checkpoint else None)
-    message, hint, code = (str(event.get(name) or "") for name in ("message", "hint", "code"))
-    return Outcome(JobState.FAILED, message=message, hint=hint, code=code)
 
 
 def _leftCheckpoint(job: ReconstructionJob) -> Path | None:

@@ -98,8 +98,7 @@ class JobQueue:
         for sent in (self.changed, self.logged, self.ended):
             sent.disconnectAll()
         for queued in self.jobs:
-            if not queued.state.isFinal:
-                queued.state, queued.outcome = JobState.CANCELLED, Outcome(JobState.CANCELLED)
+            queued.end(Outcome(JobState.CANCELLED))
         self._current = self._process = None
 
     def _startNext(self) -> None:
@@ -139,7 +138,7 @@ class JobQueue:
     def _end(self, queued: QueuedJob, outcome: Outcome) -> None:
         if queued.state.isFinal:
             return
-        queued.state, queued.outcome, queued.preview = outcome.state, outcome, None
+        queued.end(outcome)
         if queued is self._current:
             self._current = self._process = None
         self.changed(queued)
