@@ -143,15 +143,20 @@ class DICOMRotationalXAPluginClass(DICOMPlugin):
         return files
 
     def _addToScene(self, loadable: DICOMLoadable, run: RotationalRun, *, several: bool) -> None:
+        from DSAReconWidgets.runs import FILE_ATTRIBUTE, ROLE_ATTRIBUTE
+
         from DSAReconLib.mrml.context import SceneContext
+        from DSAReconLib.mrml.hierarchy import UIDS_ATTRIBUTE
         from DSAReconLib.mrml.run import load_run
 
-        name = loadable.nodeName
-        if several:
-            name = f"{name} ({_roleText(run.attributes.get('role', 'unknown'))})"
+        role = run.attributes.get("role", "unknown")
+        name = f"{loadable.nodeName} ({_roleText(role)})" if several else loadable.nodeName
         nodes = load_run(SceneContext.of_desktop(), run, name=name)
+        nodes.sequence.SetAttribute(FILE_ATTRIBUTE, loadable.files[0])
+        if role in ("mask", "fill"):
+            nodes.sequence.SetAttribute(ROLE_ATTRIBUTE, role)
         for node in (nodes.sequence, nodes.proxy):
-            node.SetAttribute("DICOM.instanceUIDs", run.sop_instance_uid)
+            node.SetAttribute(UIDS_ATTRIBUTE, run.sop_instance_uid)
         self.addSeriesInSubjectHierarchy(loadable, nodes.proxy)
         _moveIntoStudy(nodes.proxy, run.study_instance_uid)
         slicer.modules.sequences.setToolBarActiveBrowserNode(nodes.browser)

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -108,18 +109,22 @@ def test_two_runs_of_unknown_role_pair_and_the_tooltip_says_that_the_contrast_de
 
 
 def test_object_with_mask_and_fill_is_one_loadable_and_needs_no_partner(browser, tmp_path):
-    both = write_xa(
-        tmp_path / "both.dcm",
+    both = _write_both(tmp_path / "both.dcm")
+    (loadable,) = _examine(browser, both)
+    assert "mask and fill run, 165°, 12 + 12 frames" in loadable.name
+    assert loadable.referencedInstanceUIDs == []
+    assert "cannot be reconstructed" not in loadable.warning
+
+
+def _write_both(path):
+    return write_xa(
+        path,
         stored_frames(2 * FRAMES),
         SeriesDescription="spin twice",
         PositionerPrimaryAngleIncrement=[*offsets(), *offsets()],
         PositionerSecondaryAngleIncrement=[0.0] * (2 * FRAMES),
         MaskSubtractionSequence=[_tid_item()],
     )
-    (loadable,) = _examine(browser, both)
-    assert "mask and fill run, 165°, 12 + 12 frames" in loadable.name
-    assert loadable.referencedInstanceUIDs == []
-    assert "cannot be reconstructed" not in loadable.warning
 
 
 def _tid_item():
@@ -251,3 +256,107 @@ def test_run_of_133_frames_is_examined_in_a_moment(browser, tmp_path, kind):
     (loadable,) = browser.plugin.examineForImport([[str(path)]])
     assert "133 frames" in loadable.name
     assert time.perf_counter() - began < 1.0
+
+
+# Loading
+
+
+@pytest.fixture
+def loading(monkeypatch):
+    """The plugin with a scene to load into."""
+    from DSAReconLib.mrml.core_application import core_context
+
+    context = core_context()
+    with dicom_browser(monkeypatch, context=context) as opened:
+        opened.context = context
+        yield opened
+    context.scene.Clear(True)
+
+
+def _loaded(loading):
+    """Runs in the scene: the panel finds them this way."""
+    from DSAReconWidgets.runs import runNodes
+
+    from DSAReconLib.mrml.run import run_of_sequence
+
+    return [run_of_sequence(loading.context, node) for node in runNodes(loading.context)]
+
+
+def test_run_is_loaded_as_a_sequence_with_angles_times_and_origin(loading, study):
+    from DSAReconWidgets.runs import ROLE_ATTRIBUTE, runFile
+
+    from DSAReconLib.dicom import read_run
+
+    (loadable,) = _examine(loading, study[1])
+    assert loading.plugin.load(loadable)
+    (nodes,) = _loaded(loading)
+    run = read_run(study[1])
+    np.testing.assert_allclose(nodes.primary_angle_deg, run.geometry.primary_angle_deg)
+    np.testing.assert_allclose(nodes.times_s, run.times_s)
+    assert nodes.sequence.GetNumberOfDataNodes() == FRAMES
+    for node in (nodes.sequence, nodes.proxy):
+        assert node.GetAttribute("DICOM.instanceUIDs") == _uid(study[1])
+    assert nodes.proxy.GetName() == "2: 3D fill"
+    assert nodes.sequence.GetAttribute(ROLE_ATTRIBUTE) == "fill"
+    assert runFile(nodes.sequence) == study[1]
+    assert loading.shown == [nodes.browser]
+
+
+def test_mask_and_fill_are_loaded_below_one_study(loading, study):
+    for loadable in _examine(loading, *study):
+        assert loading.plugin.load(loadable)
+    hierarchy = loading.context.subject_hierarchy
+    items = [hierarchy.GetItemByDataNode(nodes.proxy) for nodes in _loaded(loading)]
+    studies = {hierarchy.GetItemAncestorAtLevel(item, "Study") for item in items}
+    assert len(items) == 2
+    assert len(studies) == 1
+    assert 0 not in studies
+
+
+def test_object_with_two_runs_becomes_two_runs_below_one_study(loading, tmp_path):
+    both = _write_both(tmp_path / "both.dcm")
+    (loadable,) = _examine(loading, both)
+    assert loading.plugin.load(loadable)
+    mask, fill = _loaded(loading)
+    assert [nodes.proxy.GetName() for nodes in (mask, fill)] == ["spin twice (mask run)", "spin twice (fill run)"]
+    hierarchy = loading.context.subject_hierarchy
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.proxy)) for nodes in (mask, fill)}
+    assert len(parents) == 1
+    assert hierarchy.GetItemLevel(parents.pop()) == "Study"
+
+
+def test_loaded_pair_is_what_the_panel_reconstructs(loading, study):
+    from DSAReconWidgets.runs import inputOf
+
+    for loadable in _examine(loading, *study):
+        loading.plugin.load(loadable)
+    mask, fill = _loaded(loading)
+    chosen = inputOf(mask.sequence, fill.sequence, Path())
+    assert chosen == {"mask": str(study[0]), "fill": str(study[1])}
+
+
+def test_display_pixels_can_be_looked_at(loading, tmp_path):
+    (loadable,) = _examine(loading, write_xa(tmp_path / "display.dcm", PixelIntensityRelationship="DISP"))
+    assert loading.plugin.load(loadable)
+    assert len(_loaded(loading)) == 1
+
+
+def test_run_without_distances_can_be_looked_at(loading, tmp_path):
+    (loadable,) = _examine(loading, write_xa(tmp_path / "run.dcm", DistanceSourceToPatient=None))
+    assert loading.plugin.load(loadable)
+    assert len(_loaded(loading)) == 1
+
+
+def test_problem_while_loading_is_a_sentence_and_leaves_the_scene_alone(loading, tmp_path):
+    (loadable,) = _examine(loading, write_xa(tmp_path / "log.dcm", PixelIntensityRelationship="LOG"))
+    assert loading.plugin.load(loadable) is False
+    assert "logarithmic" in loading.errors[0]
+    assert "Export the run" in loading.errors[0]
+    assert _loaded(loading) == []
+
+
+def test_file_that_has_gone_is_a_sentence(loading, study):
+    (loadable,) = _examine(loading, study[1])
+    study[1].unlink()
+    assert loading.plugin.load(loadable) is False
+    assert "does not exist" in loading.errors[0]
