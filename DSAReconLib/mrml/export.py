@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def _copy(source: Path, destination: Path) -> Path:
         shutil.copyfile(source, partial)
         os.replace(partial, destination)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise ResourceError(
             f"{destination} cannot be written: {error.strerror}.", hint="Check the folder and the space on the disk."
         ) from error

@@ -79,8 +79,8 @@ def set_playback(browser: Any, active: bool, *, speed: float = 1.0) -> None:
 class TimeLink:
     """Keeps several browsers at the same time (nearest frame of each) while one of them moves.
 
-    They start at the time of the first. Works with any way of moving: :func:`select_time`, playback, Slicer's own toolbar.
-    Browsers that are deleted drop out silently.
+    They start at the time of the first. Works with any way of moving: :func:`select_time`,
+    playback, Slicer's own toolbar. Browsers that are deleted drop out silently.
 
     Parameters
     ----------
