@@ -192,6 +192,96 @@ class RadiativeGaussians:
 
 
 @dataclass(frozen=True)
+class PictureScale:
+    """How the grey value of a picture, contrast dark on white, stands for a line integral.
+
+    Parameters
+    ----------
+    kind
+        ``"linear"``: grey = 1 - D / largest; ``"exponential"``: grey = exp(-D).
+    largest
+        The line integral D that is black on the linear scale, > 0.
+    """
+
+    kind: str
+    largest: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "exponential") or not self.largest > 0:
+            raise ValueError(f"kind must be 'linear' or 'exponential' and largest > 0; got {self.kind}, {self.largest}")
+
+    def pictures(self, line_integrals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Grey values of line integrals (any shape), which are clipped at 0 (and ``largest`` on the linear scale)."""
+        if self.kind == "linear":
+            return (1 - np.clip(line_integrals / self.largest, 0, 1)).astype(np.float32)
+        return np.exp(-np.maximum(line_integrals, 0)).astype(np.float32)
+
+    def line_integrals(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Line integrals >= 0 of grey values; inverse of :meth:`pictures` where nothing was clipped."""
+        if self.kind == "linear":
+            return (self.largest * np.maximum(1 - pictures, 0)).astype(np.float32)
+        darkest = np.exp(-2 * self.largest)
+        return -np.log(np.clip(pictures, darkest, 1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OpacityGaussians:
+    """Pictures of contrast by alpha compositing of grey Gaussians in front of white (TOGS).
+
+    A model of pictures, not of attenuation: it has no line integrals but those that
+    ``picture`` reads off its grey values. Opacity(t) = sum_k opacities[k] B_k(t); the grey
+    value in direction d (from the source) is max(0, 1/2 + sum_j color_harmonics[:, j] Y_j(d)).
+
+    Parameters
+    ----------
+    means_mm, scales_mm, quats_wxyz
+        As of :class:`RadiativeGaussians`.
+    opacities
+        (K, N), >= 0, may exceed 1.
+    color_harmonics
+        (N, (degree + 1)^2) coefficients of real spherical harmonics in the order of 3DGS.
+    basis
+        K temporal functions.
+    picture
+        What the grey values mean.
+    """
+
+    means_mm: NDArray[np.float32]
+    scales_mm: NDArray[np.float32]
+    quats_wxyz: NDArray[np.float32]
+    opacities: NDArray[np.float32]
+    color_harmonics: NDArray[np.float32]
+    basis: TemporalBasis
+    picture: PictureScale
+
+    def __post_init__(self) -> None:
+        count = len(self.means_mm)
+        expected = {"means_mm": (count, 3), "scales_mm": (count, 3), "quats_wxyz": (count, 4)}
+        expected["opacities"] = (len(self.basis), count)
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must have shape {shape}; got {getattr(self, name).shape}")
+        if self.color_harmonics.shape not in {(count, functions) for functions in (1, 4, 9, 16)}:
+            raise ValueError(f"color_harmonics must have shape ({count}, 1, 4, 9 or 16)")
+
+    def __len__(self) -> int:
+        return len(self.means_mm)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the color's harmonics."""
+        return round(self.color_harmonics.shape[1] ** 0.5) - 1
+
+    def opacities_at(self, times_s: ArrayLike) -> NDArray[np.float32]:
+        """Opacities (n, N) at ``times_s`` (n,), s."""
+        return self.basis.at(times_s) @ self.opacities
+
+
+Model = DynamicVolume | RadiativeGaussians | OpacityGaussians
+"""What can be rendered at any pose and time."""
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """Result of a method.
 
@@ -204,9 +294,11 @@ class Reconstruction:
         surface; derived from the data by the method.
     gaussians
         The same attenuation as Gaussians, if the method works with them.
+    pictures
+        What the method fitted, if that is a model of pictures.
     native
-        ``"volume"`` or ``"gaussians"``: what the method fitted, and novel views of record
-        are rendered from.
+        ``"volume"``, ``"gaussians"`` or ``"pictures"``: what the method fitted, and novel
+        views of record are rendered from.
     vessel_probability
         (z, y, x) in [0, 1], if the method estimates it.
     maps
@@ -225,6 +317,14 @@ class Reconstruction:
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     facts: dict[str, float] = field(default_factory=dict)
+    pictures: OpacityGaussians | None = None
+
+    @property
+    def model(self) -> Model:
+        """The model that novel views of record are rendered from."""
+        models = {"gaussians": self.gaussians, "pictures": self.pictures}
+        model = models.get(self.native)
+        return self.volume if model is None else model
 
 
 def arrival_times(

@@ -16,7 +16,7 @@ from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 if TYPE_CHECKING:
     from DSAReconLib.cli.console import Console
     from DSAReconLib.io.result_folder import ResultFolder
-    from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians
+    from DSAReconLib.reconstruction import Model
 
 HELP = "render views of a result: line integrals, pictures, films"
 MODELS = ("native", "volume", "gaussians")
@@ -117,14 +117,12 @@ def _free_views(
     return geometry, np.broadcast_to(times, (count,)).copy()
 
 
-def _model(kind: str, result: ResultFolder) -> DynamicVolume | RadiativeGaussians:
+def _model(kind: str, result: ResultFolder) -> Model:
     """The model to render."""
     if kind == "gaussians":
         return result.load_gaussians()
     reconstruction = result.load_reconstruction()
-    if kind == "native" and reconstruction.native == "gaussians" and reconstruction.gaussians is not None:
-        return reconstruction.gaussians
-    return reconstruction.volume
+    return reconstruction.model if kind == "native" else reconstruction.volume
 
 
 def _write(

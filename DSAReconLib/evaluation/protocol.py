@@ -13,7 +13,7 @@ from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation import image, surface, temporal, topology, volume
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.progress import Progress, SilentProgress
-from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, Reconstruction, TemporalBasis
+from DSAReconLib.reconstruction import DynamicVolume, Model, Reconstruction, TemporalBasis
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -89,7 +89,7 @@ class TruthReference:
 
 # ------------------------------------------------------------------ held-out views
 def evaluate_heldout(
-    model: DynamicVolume | RadiativeGaussians,
+    model: Model,
     heldout: Angiogram,
     *,
     clean: NDArray[np.float32] | None = None,

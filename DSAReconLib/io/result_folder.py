@@ -20,7 +20,14 @@ from DSAReconLib.io.mesh import extract_surface, vtp_available, write_stl, write
 from DSAReconLib.io.nrrd import read_volume, round_mantissa, write_sequence, write_volume
 from DSAReconLib.io.ply import read_gaussians, write_gaussians
 from DSAReconLib.progress import Progress, SilentProgress
-from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, Reconstruction, TemporalBasis
+from DSAReconLib.reconstruction import (
+    DynamicVolume,
+    OpacityGaussians,
+    PictureScale,
+    RadiativeGaussians,
+    Reconstruction,
+    TemporalBasis,
+)
 
 SCHEMA_VERSION = 1
 RECORD = "run.json"
@@ -89,6 +96,7 @@ class ResultFolder:
             maps={name: self.load_map(name) for name in self.record.get("maps", ())},
             warnings=tuple((code, message) for code, message in self.record.get("warnings", ())),
             facts=dict(self.record.get("facts", {})),
+            pictures=_read_pictures(self.folder / "model.npz") if self.record["native"] == "pictures" else None,
         )
 
     def load_volume(self) -> DynamicVolume:
@@ -267,6 +275,8 @@ def _write_models(folder: Path, reconstruction: Reconstruction, times: NDArray[n
     }
     if volume.support is not None:
         arrays["support"] = volume.support
+    if reconstruction.pictures is not None:
+        arrays |= _picture_arrays(reconstruction.pictures)
     with zipfile.ZipFile(folder / "model.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -292,5 +302,35 @@ def _read_model(path: Path) -> DynamicVolume:
             basis = TemporalBasis(data["basis_times_s"], data["basis_values"])
             support = data["support"] if "support" in data.files else None
             return DynamicVolume(grid, data["coefficients"], basis, support)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ResultError(f"{path} is missing or damaged ({error}).", hint="Reconstruct again.") from error
+
+
+def _picture_arrays(model: OpacityGaussians) -> dict[str, NDArray[Any]]:
+    """A model of pictures as the arrays of ``model.npz`` whose names begin with ``pictures_``."""
+    arrays = {
+        "means_mm": model.means_mm,
+        "scales_mm": model.scales_mm,
+        "quats_wxyz": model.quats_wxyz,
+        "opacities": model.opacities,
+        "color_harmonics": model.color_harmonics,
+        "basis_times_s": model.basis.times_s,
+        "basis_values": model.basis.values,
+        "scale_kind": np.array(model.picture.kind),
+        "scale_largest": np.array(model.picture.largest),
+    }
+    return {f"pictures_{name}": values for name, values in arrays.items()}
+
+
+def _read_pictures(path: Path) -> OpacityGaussians:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            found = {name.removeprefix("pictures_"): data[name] for name in data.files if name.startswith("pictures_")}
+            shape = (found[name] for name in ("means_mm", "scales_mm", "quats_wxyz", "opacities", "color_harmonics"))
+            return OpacityGaussians(
+                *shape,
+                basis=TemporalBasis(found["basis_times_s"], found["basis_values"]),
+                picture=PictureScale(found["scale_kind"].item(), found["scale_largest"].item()),
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ResultError(f"{path} is missing or damaged ({error}).", hint="Reconstruct again.") from error

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
-from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, Reconstruction
+from DSAReconLib.reconstruction import Model, Reconstruction
 
 if TYPE_CHECKING:
     from DSAReconLib.io.truth import Truth
@@ -89,10 +89,9 @@ class ReportEntry:
     slot: int | None = None
 
     @property
-    def model(self) -> DynamicVolume | RadiativeGaussians:
+    def model(self) -> Model:
         """What novel views of record are rendered from."""
-        gaussians = self.reconstruction.gaussians
-        return gaussians if self.reconstruction.native == "gaussians" and gaussians else self.reconstruction.volume
+        return self.reconstruction.model
 
     @property
     def values(self) -> dict[str, float | None]:

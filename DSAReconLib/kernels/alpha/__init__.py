@@ -1,7 +1,7 @@
 """Front-to-back alpha compositing of anisotropic Gaussians, as 3D Gaussian splatting does.
 
 Functions of arrays: the affine (EWA) footprint with gsplat's conventions, one grey channel,
-forward and adjoint. The CPU runs numba, other devices CUDA kernels compiled at run time.
+forward and adjoint. The CPU runs numba, other devices the torch reference.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ NEAREST_MM = 0.01
 """Gaussians closer to the source are left out (gsplat's near plane)."""
 CLAMP_MARGIN = 0.15
 """The affine map is taken at the center, at most this share of the image outside of it."""
+_BLOCK_PAIRS = 1 << 25  # pairs of pixel and Gaussian that the torch reference holds at once
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -73,14 +74,9 @@ class AlphaComposite:
     @property
     def radii_px(self) -> NDArray[np.float32]:
         """Larger half extent (V, N) of the footprint at three standard deviations; 0 where it shows nowhere."""
-        radii = np.zeros((len(self._frames), len(self._arrays[0])), np.float32)
-        for row, frame in zip(radii, self._frames, strict=True):
-            shown = np.flatnonzero(frame.boxes[:, 1] >= frame.boxes[:, 0])
-            quu, quv, qvv = frame.records[shown, 2:5].T.astype(np.float64)
-            middle = 0.5 * (quu + qvv)
-            smallest = middle - np.sqrt(np.maximum(middle * middle - (quu * qvv - quv * quv), 0))
-            row[shown] = 3 / np.sqrt(np.maximum(smallest, 1e-12))
-        return radii
+        from DSAReconLib.kernels.alpha import cpu
+
+        return np.stack([cpu.footprint_radii(frame) for frame in self._frames])
 
     def adjoint(self, gradients: ArrayLike) -> AlphaGradients:
         """Gradients of a scalar L from dL/d(images) (V, R, C)."""
@@ -132,7 +128,7 @@ def composite_alpha(
     background
         Color behind everything.
     device
-        ``"cpu"`` (numba) or a torch device.
+        ``"cpu"`` (numba) or a torch device, which runs the torch reference.
 
     Returns
     -------
@@ -142,10 +138,8 @@ def composite_alpha(
     if device == "cpu":
         values = (means_mm, scales_mm, quats_wxyz, opacities, colors)
         return AlphaComposite(*values, geometry, background=background).images
-    from DSAReconLib.kernels.cuda import alpha
-
     arrays = _validated(means_mm, scales_mm, quats_wxyz, opacities, colors, len(geometry))
-    return alpha.composite(*arrays, geometry, background=background, device=device)
+    return _composite_torch(arrays, geometry, background, device)
 
 
 def packed_views(geometry: ConeBeamGeometry) -> NDArray[np.float64]:
@@ -185,3 +179,21 @@ def _validated(
             raise ValueError(f"{name} must have shape {(count,)} or {(views, count)}; got {value.shape}")
         rows.append(np.ascontiguousarray(np.broadcast_to(value, (views, count))))
     return means, scales, quats, rows[0], rows[1]
+
+
+def _composite_torch(arrays: Arrays, geometry: ConeBeamGeometry, background: float, device: str) -> NDArray[np.float32]:
+    """:func:`composite_alpha` on a torch device, view by view, a block of pixels at a time."""
+    import torch
+
+    from DSAReconLib.kernels.alpha import reference
+
+    means, scales, quats, opacities, colors = (torch.as_tensor(array, device=device) for array in arrays)
+    block = max(1, _BLOCK_PAIRS // max(len(means), 1))
+    images = np.empty((len(geometry), *geometry.detector_shape), np.float32)
+    for view, matrix in enumerate(geometry.projection_matrices):
+        projected = reference.project(means, scales, quats, means.new_tensor(matrix), geometry.detector_shape)
+        image = reference.composite_view(
+            *projected, opacities[view], colors[view], shape=geometry.detector_shape, background=background, block=block
+        )
+        images[view] = image.cpu().numpy()
+    return images

@@ -94,6 +94,17 @@ def adjoint(
     return shape_grads, sums
 
 
+def footprint_radii(frame: Frame) -> FloatArray:
+    """Larger half extent (N,) of each footprint at three standard deviations, px; 0 where it shows nowhere."""
+    radii = np.zeros(len(frame.boxes), np.float32)
+    shown = np.flatnonzero(frame.boxes[:, 1] >= frame.boxes[:, 0])
+    quu, quv, qvv = frame.records[shown, 2:5].T.astype(np.float64)
+    middle = 0.5 * (quu + qvv)
+    smallest = middle - np.sqrt(np.maximum(middle * middle - (quu * qvv - quv * quv), 0))
+    radii[shown] = 3 / np.sqrt(np.maximum(smallest, 1e-12))
+    return radii
+
+
 @njit(parallel=True, cache=True, **OPTIONS)
 def _project(means, scales, quats, view, records, visible):
     n = means.shape[0]
