@@ -17,10 +17,12 @@ from DSAReconLib.errors import DSAReconError, JobCancelled
 from DSAReconLib.io.event_lines import decode_event
 from DSAReconWidgets.library_path import resource
 from DSAReconWidgets.process import ChildProcess, Ending, childPython
+from DSAReconWidgets.requirements import Needs, notInstalled
 
 CATEGORY = "DSARecon"
 RUNS = ("mask.dcm", "fill.dcm")
 _PRESET = "carotid"
+_NEEDS = Needs(("numba",))
 _THUMBNAIL = "Icons/SimulatedCarotid.png"
 _POLL_S = 0.02
 _STOP_AFTER_MS = 1500
@@ -54,6 +56,9 @@ def loadSimulatedRuns(source: Any = None) -> list[Any]:
     folder = sampleFolder()
     try:
         if not isComplete(folder):
+            if notInstalled(_NEEDS):
+                _sendToInstallation()
+                return []
             _simulateWithDialog(folder)
         logic = DSAReconLogic()
         return [logic.loadRun(folder / name) for name in RUNS]
@@ -145,6 +150,17 @@ class _Simulation:
 
     def _onEnded(self, ending: Ending) -> None:
         self._ending = ending
+
+
+def _sendToInstallation() -> None:
+    """The module's panel offers to install what is missing."""
+    slicer.util.infoDisplay(
+        _(
+            "Some packages have to be installed before a run can be simulated. The DSA Reconstruction module, which "
+            "opens now, offers to install them; then load the sample again."
+        )
+    )
+    slicer.util.selectModule("DSARecon")
 
 
 def _simulateWithDialog(folder: Path) -> None:

@@ -154,3 +154,15 @@ def test_button_shows_what_went_wrong(click):
     assert loaded == []
     assert dialogs[0].closed
     assert "views" in errors[0]
+
+
+def test_button_sends_to_the_installation_if_packages_are_missing(click, sample_data, monkeypatch):
+    import slicer
+
+    said, opened = [], []
+    monkeypatch.setattr(sample_data, "_NEEDS", sample_data.Needs(("a-package-that-nobody-has>=1",)))
+    monkeypatch.setattr(slicer.util, "infoDisplay", said.append, raising=False)
+    monkeypatch.setattr(slicer.util, "selectModule", opened.append, raising=False)
+    loaded, dialogs, errors = click()
+    assert (loaded, dialogs, errors, opened) == ([], [], [], ["DSARecon"])
+    assert "install" in said[0]

@@ -183,10 +183,10 @@ def _is_docstring(node):
 
 
 def _file_scope(body):
-    """Statements that run on import, also inside ``if`` and ``try``; type checking blocks do not run."""
+    """Statements that run on import, also inside ``if`` and ``try``, but not those for programs and type checkers."""
     for node in body:
         if isinstance(node, ast.If):
-            if ast.unparse(node.test) != "TYPE_CHECKING":
+            if ast.unparse(node.test) not in ("TYPE_CHECKING", "__name__ == '__main__'"):
                 yield from _file_scope(node.body)
             yield from _file_scope(node.orelse)
         elif isinstance(node, ast.Try):
@@ -198,7 +198,7 @@ def _file_scope(body):
 
 def test_lint_of_file_scope_finds_hidden_statements():
     text = "try:\n    import torch\nexcept ImportError:\n    print('x')\n"
-    text += "if TYPE_CHECKING:\n    import numba\nif True:\n    go()\n"
+    text += "if TYPE_CHECKING:\n    import numba\nif __name__ == '__main__':\n    main()\nif True:\n    go()\n"
     found = [ast.unparse(node) for node in _file_scope(ast.parse(text).body)]
     assert found == ["import torch", "print('x')", "go()"]
 
