@@ -2,6 +2,7 @@
 
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +27,10 @@ def _go_on(stage, fraction):
     return True
 
 
-def test_simulation_makes_a_complete_case_and_tells_its_stages(sample_data, tmp_path):
+def test_simulation_makes_a_complete_case_with_a_pair_of_runs_and_tells_its_stages(sample_data, tmp_path):
+    from DSAReconLib.acquisition.pairing import pair_runs
+    from DSAReconLib.dicom.find import find_runs
+
     stages = []
     folder = tmp_path / "cache" / "case"
     assert not sample_data.isComplete(folder)
@@ -34,13 +38,6 @@ def test_simulation_makes_a_complete_case_and_tells_its_stages(sample_data, tmp_
     assert sample_data.isComplete(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["case"]
     assert "project head" in stages
-
-
-def test_simulated_runs_are_rotational_runs_that_pair(sample_data, tmp_path):
-    from DSAReconLib.acquisition.pairing import pair_runs
-    from DSAReconLib.dicom.find import find_runs
-
-    folder = sample_data.simulate(tmp_path / "case", _go_on, options=TINY)
     (pair,) = pair_runs(find_runs([folder]))
     assert (pair.mask.path.name, pair.fill.path.name) == sample_data.RUNS
 
@@ -83,8 +80,6 @@ def sources(monkeypatch):
 
 
 def test_sample_is_registered_with_a_picture_and_without_a_download(sample_data, sources):
-    from pathlib import Path
-
     sample_data.registerSampleData()
     (source,) = sources
     assert source["sampleName"] == "Simulated rotational DSA (carotid)"
@@ -113,11 +108,9 @@ class _Dialog:
 def click(sample_data, tmp_path, monkeypatch):
     """Press the button of the Sample Data module; ``click(cancelled)`` gives (names loaded, dialogs, errors)."""
     import slicer
-    from DSAReconWidgets.logic import DSAReconLogic
 
     dialogs, errors = [], []
     monkeypatch.setattr(sample_data, "sampleFolder", lambda: tmp_path / "case")
-    monkeypatch.setattr(DSAReconLogic, "loadRun", lambda self, path, **_: path.name)
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: errors.append(text), raising=False)
 
     def press(cancelled=False, options=TINY):
@@ -128,9 +121,11 @@ def click(sample_data, tmp_path, monkeypatch):
             lambda **_: dialogs.append(_Dialog(cancelled)) or dialogs[-1],
             raising=False,
         )
-        return sample_data.loadSimulatedRuns(), dialogs, errors
+        loaded = [Path(node.GetAttribute("DSARecon.SourceFile")).name for node in sample_data.loadSimulatedRuns()]
+        return loaded, dialogs, errors
 
-    return press
+    yield press
+    desktop().close_scene()
 
 
 def test_button_simulates_once_and_loads_mask_and_fill(click):
