@@ -51,6 +51,14 @@ def remove_folder(context: SceneContext, key: str) -> None:
         context.subject_hierarchy.RemoveItem(folder, False, False)
 
 
+def remove_node(context: SceneContext, node: Any) -> None:
+    """Remove a node from the scene with its item, which a scene without the desktop's plugins would keep."""
+    item = context.subject_hierarchy.GetItemByDataNode(node)
+    if item:
+        context.subject_hierarchy.RemoveItem(item, False, False)
+    context.scene.RemoveNode(node)
+
+
 def _study_of(context: SceneContext, uids: set[str]) -> int:
     """Item of the study (or other parent) of a node that was loaded from one of the UIDs; else the scene."""
     hierarchy = context.subject_hierarchy

@@ -111,7 +111,7 @@ def remove_result(context: SceneContext, removed: ResultNodes) -> None:
                 continue
             for helper in _helpers(node):
                 scene.RemoveNode(helper)
-            scene.RemoveNode(node)
+            hierarchy.remove_node(context, node)
         hierarchy.remove_folder(context, str(removed.folder))
 
 
@@ -202,6 +202,7 @@ def _add_nodes(context: SceneContext, content: _Content, name: str) -> ResultNod
     browser.SetAttribute(nodes.BRIGHT_ATTRIBUTE, repr(content.bright))
     bright = content.bright / content.stored.scale
     volumes.show_range(proxy, 0.0, bright)
+    content.stored.describe(proxy, "Attenuation", "1/mm")
     _add_maps(context, content, name, browser, matrix)
     if content.surface is not None:
         model = context.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} vessels")

@@ -69,7 +69,8 @@ def load_run(context: SceneContext, run: RotationalRun | Angiogram, *, name: str
             stored.describe(frame, quantity, unit)
             frame.SetAttribute(UIDS_ATTRIBUTE, uids)
         sequence, browser, proxy = add_sequence(context, title, frames, run.times_s)
-        stored.describe(sequence, quantity, unit)
+        for node in (sequence, proxy):
+            stored.describe(node, quantity, unit)
         sequence.SetAttribute(UIDS_ATTRIBUTE, uids)
         for field, attribute in _LISTS.items():
             sequence.SetAttribute(attribute, json.dumps([float(angle) for angle in angles[field]]))

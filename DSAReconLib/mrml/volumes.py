@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +52,26 @@ class FixedPoint:
 
 
 def describe(node: Any, quantity: str, unit: str) -> None:
-    """Write quantity and unit of the voxel values on a node."""
+    """Write quantity and unit of the voxel values on a node: attributes, and for volumes Slicer's own unit."""
     node.SetAttribute(QUANTITY_ATTRIBUTE, quantity)
     node.SetAttribute(UNIT_ATTRIBUTE, unit)
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        return
+    import slicer
+
+    coded = slicer.vtkCodedEntry()
+    coded.SetValueSchemeMeaning(_ucum(unit), "UCUM", unit)
+    node.SetVoxelValueUnits(coded)
+
+
+def _ucum(unit: str) -> str:
+    """Code of a unit as :func:`describe` gets it, e.g. ``10*-5/mm`` for ``1e-05 1/mm``."""
+    factor, _, of = unit.rpartition(" ")
+    exponent = round(math.log10(float(factor))) if factor else 0
+    bare = of.removeprefix("1") if of != "1" else "1"
+    if exponent == 0:
+        return bare
+    return f"10*{exponent}" + (bare if bare.startswith("/") else "")
 
 
 def scale_of(node: Any) -> float:

@@ -52,6 +52,11 @@ def test_integers_say_what_they_mean(context, result_folder):
     assert np.log10(nodes.attenuation_scale) == pytest.approx(round(np.log10(nodes.attenuation_scale)))
     for node in (nodes.proxy, nodes.sequence, nodes.sequence.GetNthDataNode(0)):
         assert node.GetAttribute("DSARecon.Unit") == f"{nodes.attenuation_scale:g} 1/mm"
+    exponent = round(np.log10(nodes.attenuation_scale))
+    select_time(nodes.browser, nodes.times_s[0])
+    assert nodes.proxy.GetVoxelValueUnits().GetCodeValue() == f"10*{exponent}/mm"
+    units = {node.GetVoxelValueUnits().GetCodeValue() for node in (nodes.peak, nodes.arrival, nodes.probability)}
+    assert units == {"/mm", "s", "1"}
     assert 6000 < peak / nodes.attenuation_scale < 65536
 
 
@@ -226,6 +231,8 @@ def test_bundle_keeps_everything(context, result_folder, tmp_path):
     np.testing.assert_allclose(again.times_s, times)
     assert again.attenuation_scale == scale
     assert volumes.scale_of(again.proxy) == scale
+    assert again.proxy.GetVoxelValueUnits().GetCodeValue() == f"10*{round(np.log10(scale))}/mm"
+    assert again.arrival.GetVoxelValueUnits().GetCodeValue() == "s"
     assert display.arrival_time_range(again) == pytest.approx(colors)
     assert again.browser.GetPlaybackRateFps() == pytest.approx(rate)
     assert current_time(again.browser) == pytest.approx(times[4])
