@@ -8,7 +8,9 @@ import qt
 from slicer.i18n import tr as _
 
 from DSAReconLib.mrml.result import remove_result
-from DSAReconWidgets.section import Section, allow
+from DSAReconWidgets.section import Section, allow, fitRows
+
+ROW_PX = 20
 
 
 class CompareSection(Section):
@@ -18,8 +20,8 @@ class CompareSection(Section):
         """Connect the widgets."""
         self._listed: list[tuple[str, bool]] = []
         ui = self.ui
-        ui.compareTree.setHeaderLabels([_("Result"), _("Views"), _("Agreement"), _("Time")])
-        for column, width in ((0, 178), (1, 64), (2, 72)):
+        ui.compareTree.setHeaderLabels([_("Result"), _("Views"), _("Agreement"), _("Computed in")])
+        for column, width in ((0, 160), (1, 50), (2, 78)):
             ui.compareTree.setColumnWidth(column, width)
         ui.compareTree.connect("itemClicked(QTreeWidgetItem*,int)", self._clicked)
         ui.previousResultButton.connect("clicked()", lambda: self._step(-1))
@@ -36,6 +38,7 @@ class CompareSection(Section):
             tree.clear()
             for found in results:
                 tree.addTopLevelItem(self._item(found, found in comparable))
+            fitRows(tree, ROW_PX, 5)
         if shown is not None:
             row = [identifier for identifier, _same in listed].index(shown.sequence.GetID())
             if tree.currentIndex().row() != row:

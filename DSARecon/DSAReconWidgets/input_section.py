@@ -12,7 +12,7 @@ from DSAReconLib.acquisition.summary import RunSummary
 from DSAReconLib.errors import DSAReconError
 from DSAReconWidgets.found_runs import FoundRun, RunSearch, middleFrame, runsInScene
 from DSAReconWidgets.pictures import greyByQuantiles, pixmapFromArray
-from DSAReconWidgets.section import Section, showText
+from DSAReconWidgets.section import Section, bindPath, fitRows, showPath, showText
 
 _THUMBNAIL_PX = 48
 
@@ -30,7 +30,8 @@ class InputSection(Section):
         self._pictureTimer.setInterval(0)
         self._pictureTimer.connect("timeout()", self._nextThumbnail)
         for selector in (self.ui.fillRunSelector, self.ui.maskRunSelector):
-            selector.addAttribute("vtkMRMLSequenceNode", "DSARecon.PrimaryAngleDeg")
+            selector.addAttribute("vtkMRMLSequenceNode", "DSARecon.PrimaryAnglesDeg")
+        bindPath(self.panel, self.ui.inputFolderEdit, "inputFolder")
         tree = self.ui.runTree
         tree.setHeaderLabels([_("Run"), _("Frames"), _("Arc"), _("Time")])
         for column, width in ((0, 180), (1, 58), (2, 58)):
@@ -44,6 +45,7 @@ class InputSection(Section):
     def update(self) -> None:
         """List the runs and say whether they can be reconstructed."""
         folder = Path(self.panel.parameterNode.inputFolder)
+        showPath(self.ui.inputFolderEdit, folder)
         if folder != self._search.folder:
             self._search.start(folder)
         if self._sceneRuns is None:
@@ -81,13 +83,24 @@ class InputSection(Section):
     def fillRun(self) -> Any:
         """Node or file of the contrast run, as ``logic.selectViews`` takes it; ``None`` if there is none yet."""
         node = self.panel.parameterNode
-        if node.fillRun is not None:
+        if self._runsChosen():
             return node.fillRun
+        pair = self._pairInFolder()
+        return pair.fill.path if pair else None
+
+    def maskFile(self) -> Path | None:
+        """File of the mask run, as far as it is known."""
+        node = self.panel.parameterNode
+        if self._runsChosen():
+            return self.panel.logic.runFile(node.maskRun) if node.maskRun is not None else None
+        pair = self._pairInFolder()
+        return pair.mask.path if pair else None
+
+    def _pairInFolder(self) -> Any:
         try:
-            pairs = self.panel.logic.pairRuns([found.summary for found in self._search.runs])
+            return self.panel.logic.pairRuns([found.summary for found in self._search.runs])[0]
         except DSAReconError:
             return None
-        return pairs[0].fill.path if pairs else None
 
     def _runsChosen(self) -> bool:
         node = self.panel.parameterNode
@@ -120,6 +133,7 @@ class InputSection(Section):
         self.ui.runTree.clear()
         for run in runs:
             self.ui.runTree.addTopLevelItem(self._item(run))
+        fitRows(self.ui.runTree, _THUMBNAIL_PX + 2, 4)
         self._pictureTimer.start()
 
     def _item(self, run: FoundRun) -> Any:

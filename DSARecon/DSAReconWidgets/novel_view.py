@@ -21,6 +21,24 @@ _AT_REST_S = 0.25
 _PATIENCE_S = 3.0
 
 
+class _Requests:
+    """Passes requests on and knows whether one is still to be answered."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._last = client, 0
+        self.max_pixels = client.max_pixels
+
+    def request(self, pose: Any, timeS: float) -> int:
+        self._last = self._client.request(pose, timeS)
+        return self._last
+
+    def newest(self) -> Any:
+        return self._client.newest()
+
+    def areAnswered(self, frame: Any) -> bool:
+        return frame is not None and frame.request_id == self._last
+
+
 class NovelView:
     """Pictures of one result in one 3D view, as long as :meth:`tick` is called.
 
@@ -53,7 +71,10 @@ class NovelView:
         self.presenter = NovelViewPresenter()
         window = novelView.renderWindow()
         self.presenter.attach(window.GetRenderers().GetFirstRenderer())
-        self._follower = NovelViewFollower(client, self.presenter, self._cameras[1], lambda: tuple(window.GetSize()))
+        self._requests = _Requests(client)
+        self._follower = NovelViewFollower(
+            self._requests, self.presenter, self._cameras[1], lambda: tuple(window.GetSize())
+        )
         self.wantsComparison = False
 
     # What is shown
@@ -97,9 +118,13 @@ class NovelView:
             self._drawn.append(now)
             self._moved = max(self._moved, now)
             self._views[1].scheduleRender()
-        elif self.wantsComparison and now - self._moved > _AT_REST_S:
+        elif self._isAtRest(now) and self.wantsComparison:
             self._askCompared(now)
         return drawn
+
+    def _isAtRest(self, now: float) -> bool:
+        """Whether nothing moves and no picture is awaited, whose place another request would take."""
+        return now - self._moved > _AT_REST_S and self._requests.areAnswered(self._follower.frame)
 
     def status(self) -> str:
         """Size, time per picture and device, for those who want to know."""

@@ -96,6 +96,11 @@ class NovelViewSection(Section):
             return
         self.panel.arrangement.use(layout.TWO_3D)
         first, second = layout.threeDView(0), layout.threeDView(1)
+        if second is None:
+            client.close()
+            self.ui.novelViewButton.checked = False
+            self.panel.notifier.problem(_("The novel view needs a second 3D view, which this layout does not have."))
+            return
         self._view = NovelView(client, shown, first, second, self._compared)
         self._ready = False
         self._showOnlyIn(shown, first)

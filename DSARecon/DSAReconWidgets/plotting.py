@@ -72,7 +72,7 @@ class Canvas:
             left = x
         elif alignment == qt.Qt.AlignRight:
             left = x - width
-        self._painter.drawText(qt.QRectF(left, y - 8, width, 16), alignment | qt.Qt.AlignVCenter, text)
+        self._painter.drawText(qt.QRectF(left, y - 8, width, 16), int(alignment | qt.Qt.AlignVCenter), text)
 
     def show(self) -> None:
         """Put the drawing into the label."""
@@ -82,20 +82,19 @@ class Canvas:
 
 def drawViews(label: Any, primaryDeg: ArrayLike, timesS: ArrayLike, selected: ArrayLike) -> None:
     """Positions of the C-arm seen from the feet: 0° (frontal) at the top, LAO to the right as the patient's left is."""
-    size = min(label.minimumWidth, label.minimumHeight)
-    canvas = Canvas(label, size, size)
-    middle, outer, inner = size / 2, size / 2 - 17, size / 2 - 32
+    width, height = label.minimumWidth, label.minimumHeight
+    canvas = Canvas(label, width, height)
+    middle, outer = (width / 2, height / 2), height / 2 - 17
+    inner = outer - 15
     chosen = set(np.asarray(selected).tolist())
     times = np.asarray(timesS, float)
     span = max(float(np.ptp(times)), 1e-9)
     canvas.pen(_GRID)
-    angles = np.radians(np.linspace(0, 360, 73))
-    canvas.polyline(middle + inner * np.stack([np.sin(angles), -np.cos(angles)], -1))
+    canvas.polyline([_onCircle(middle, inner, degrees) for degrees in range(0, 361, 5)])
     canvas.pen(_INK)
-    for degrees, text in ((0, "0°"), (90, "LAO 90°"), (-90, "RAO 90°"), (180, "180°")):
-        x, y = _onCircle(middle, outer + 8 if degrees in (0, 180) else inner - 6, degrees)
-        side = {90: qt.Qt.AlignRight, -90: qt.Qt.AlignLeft}.get(degrees)
-        canvas.text(x, y, text, alignment=side, width=60)
+    for degrees, text in ((0, "0°"), (90, "LAO"), (-90, "RAO"), (180, "180°")):
+        x, y = _onCircle(middle, outer + (8 if degrees in (0, 180) else 16), degrees)
+        canvas.text(x, y, text, width=40)
     for used in (False, True):
         for frame, degrees in enumerate(np.asarray(primaryDeg, float)):
             if (frame in chosen) == used:
@@ -139,8 +138,9 @@ def drawCurve(
     canvas.show()
 
 
-def _onCircle(middle: float, radius: float, degrees: float) -> tuple[float, float]:
-    return middle + radius * math.sin(math.radians(degrees)), middle - radius * math.cos(math.radians(degrees))
+def _onCircle(middle: tuple[float, float], radius: float, degrees: float) -> tuple[float, float]:
+    angle = math.radians(degrees)
+    return middle[0] + radius * math.sin(angle), middle[1] - radius * math.cos(angle)
 
 
 def _roundUp(value: float) -> float:

@@ -11,8 +11,9 @@ from slicer.i18n import tr as _
 
 from DSAReconWidgets.outcome import JobState, QueuedJob
 from DSAReconWidgets.pictures import showPicture, volumeFromFront
-from DSAReconWidgets.section import Section, allow, showText
+from DSAReconWidgets.section import Section, allow, fitRows, showText
 
+_ROW_PX = 20
 _STATES = {
     JobState.WAITING: "waiting",
     JobState.RUNNING: "running",
@@ -95,6 +96,7 @@ class ProgressSection(Section):
             tree.clear()
             for _job in jobs:
                 tree.addTopLevelItem(qt.QTreeWidgetItem())
+            fitRows(tree, _ROW_PX, 4)
         for row, job in enumerate(jobs):
             item = tree.topLevelItem(row)
             views = job.job.views

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -12,7 +13,7 @@ from DSAReconLib.methods.registry import METHODS, method_entry
 from DSAReconWidgets import parameters
 from DSAReconWidgets.advanced_options import OptionEditor
 from DSAReconWidgets.controller import State
-from DSAReconWidgets.section import Section, allow, describe, fillCombo, selectValue, showText
+from DSAReconWidgets.section import Section, allow, bindPath, describe, fillCombo, selectValue, showPath, showText
 
 _LABEL_WIDTH = 96
 
@@ -37,6 +38,7 @@ class ReconstructionSection(Section):
                 "currentIndexChanged(int)",
                 lambda index, combo=combo, name=name: self.panel.setParameter(name, combo.itemData(index)),
             )
+        bindPath(self.panel, ui.outputFolderEdit, "outputFolder")
         ui.resetOptionsButton.connect("clicked()", self._resetOptions)
         ui.reconstructButton.connect("clicked()", self._reconstruct)
         ui.cancelButton.connect("clicked()", self._cancel)
@@ -56,7 +58,11 @@ class ReconstructionSection(Section):
             (ui.registrationCombo, node.registration),
         ):  # fmt: skip
             selectValue(combo, value)
+        if node.outputFolder == Path():
+            self.panel.setParameter("outputFolder", _documents(), quietly=True)
+        showPath(ui.outputFolderEdit, Path(node.outputFolder))
         describe(ui.methodCombo, method_entry(node.method).summary)
+        self.panel.controller.livePreview = bool(node.livePreview)
         self._showOptions()
         self._showButtons()
 
@@ -83,8 +89,10 @@ class ReconstructionSection(Section):
         allow(ui.reconstructButton, problem)
         allow(ui.cancelButton, _("It is being cancelled…") if state == State.CANCELLING else "")
         ui.cancelButton.text = _("Cancelling…") if state == State.CANCELLING else _("Cancel")
-        # what the input lacks is said in section 1 already
-        showText(ui.reconstructReasonLabel, problem if problem and not busy else "")
+        said = bool(self.panel.input.problem())  # in section 1
+        showText(
+            ui.reconstructReasonLabel, "" if busy else _("Choose the runs in section 1 first.") if said else problem
+        )
 
     # Options of the method
 
@@ -110,6 +118,8 @@ class ReconstructionSection(Section):
             self._optionsForm.removeRow(0)
         self._editors = []
         for spec in parameters.methodOptions(node.method, node.preset):
+            if spec.name == "seed":  # above, for every method
+                continue
             editor = OptionEditor(spec, values.get(spec.name, spec.default), self._setOption)
             editor.label.setMinimumWidth(_LABEL_WIDTH)
             self._optionsForm.addRow(editor.label, editor.widget)
@@ -146,6 +156,11 @@ class ReconstructionSection(Section):
     def _cancel(self) -> None:
         self.panel.controller.cancel()
         self.panel.refresh()
+
+
+def _documents() -> Path:
+    folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+    return Path(str(folder)) / "DSARecon"
 
 
 def _preset(name: str) -> tuple[str, str, str]:

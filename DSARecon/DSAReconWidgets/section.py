@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import qt
 
+_HEADER_PX = 24
 _OWN_TOOLTIP = "DSARecon.ToolTip"
 
 
@@ -60,6 +62,26 @@ def showText(label: Any, text: str, *, warning: bool = False) -> None:
     label.text = text
     label.visible = bool(text)
     label.styleSheet = "color: #a33c00" if warning else ""
+
+
+def fitRows(tree: Any, rowPx: int, most: int) -> None:
+    """Make a list just as high as its rows, at most ``most`` of them."""
+    rows = min(max(int(tree.topLevelItemCount), 1), most)
+    tree.setFixedHeight(_HEADER_PX + rows * rowPx + 2 * int(tree.frameWidth))
+
+
+def bindPath(panel: Any, edit: Any, name: str) -> None:
+    """Store what is typed or chosen as a parameter (Slicer's own binding would show no folder as ".")."""
+    edit.connect("currentPathChanged(QString)", lambda text: panel.setParameter(name, Path(str(text))))
+
+
+def showPath(edit: Any, path: Path) -> None:
+    """Show a path without telling anybody; no folder is empty."""
+    text = "" if path == Path() else str(path)
+    if edit.currentPath != text and not (text and Path(str(edit.currentPath)) == path):
+        blocked = edit.blockSignals(True)
+        edit.currentPath = text
+        edit.blockSignals(blocked)
 
 
 def fillCombo(combo: Any, entries: Iterable[tuple[str, Any, str]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DSAReconLib.errors import DSAReconError
+from DSAReconWidgets.frame_contrast import ContrastPending
 from DSAReconWidgets.plotting import drawViews
 from DSAReconWidgets.section import Section, allow, fillCombo, selectValue, showText
 
@@ -30,6 +31,7 @@ class ViewsSection(Section):
                 ),
             ],
         )
+        self.panel.logic.contrast.known.connect(self._contrastKnown)
         self.ui.selectionCombo.connect("currentIndexChanged(int)", self._selectionChosen)
 
     def update(self) -> None:
@@ -48,6 +50,10 @@ class ViewsSection(Section):
             self._shown = asked
             self._draw(fill)
 
+    def _contrastKnown(self, *_arguments: Any) -> None:
+        self._shown = None
+        self.panel.refresh()
+
     def sceneChanged(self) -> None:
         """Runs may have come or gone."""
         self._shown = None
@@ -58,18 +64,24 @@ class ViewsSection(Section):
 
     def _draw(self, fill: Any) -> None:
         node = self.panel.parameterNode
-        self._problem = ""
+        self._problem = waiting = ""
         views = None
         if fill is not None:
             try:
                 views = self.panel.logic.selectViews(
-                    fill, views=node.views, selection=node.selection, viewIndices=node.view_indices
+                    fill,
+                    views=node.views,
+                    selection=node.selection,
+                    viewIndices=node.view_indices,
+                    mask=self.panel.input.maskFile(),
                 )
+            except ContrastPending as pending:  # the job measures it anyhow
+                waiting = pending.message
             except DSAReconError as error:
                 self._problem = error.message
         if views is None:
             drawViews(self.ui.polarPlotLabel, [], [0.0], [])
-            text = self._problem or _("The frames are drawn here once the runs are chosen.")
+            text = self._problem or waiting or _("The frames are drawn here once the runs are chosen.")
             showText(self.ui.doseLabel, text, warning=bool(self._problem))
             return
         self._frames = len(views.timesS)

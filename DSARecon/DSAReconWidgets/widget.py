@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 from DSAReconLib.errors import DSAReconError
 from DSAReconLib.mrml.display import prepare_threed_view
 from DSAReconLib.mrml.result import results_in_scene, same_run
+from DSAReconLib.mrml.sequence import current_time
 from DSAReconWidgets import layout
 from DSAReconWidgets.compare_section import CompareSection
 from DSAReconWidgets.controller import Controller
@@ -319,6 +320,8 @@ class DSAReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if shown is None or self.parameterNode is None:
             return
         first = len(self.results) == 1
+        if first:
+            self.setParameter("timeS", current_time(shown.browser))
         for button in (self.ui.displaySection, self.ui.novelSection, self.ui.compareSection):
             button.collapsed = False
         self.display.show(shown)

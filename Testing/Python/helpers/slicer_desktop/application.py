@@ -178,7 +178,7 @@ def desktop() -> Desktop:
     qt, ctk = pythonqt.make_qt(), pythonqt.make_ctk(CTK_WIDGETS)
     pythonqt.UiLoader.custom = {**CTK_WIDGETS, **QMRML_WIDGETS}
     sys.modules["qt"], sys.modules["ctk"] = qt, ctk
-    application_logic = boot(folder)
+    application_logic = boot()
     slicer.app = SlicerApplication(qt_application, application_logic, folder)
     slicer.util.modulePath = lambda name: str(MODULE_FOLDER / f"{name}.py")
     for name, widget in QMRML_WIDGETS.items():

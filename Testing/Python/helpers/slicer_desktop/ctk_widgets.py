@@ -9,6 +9,7 @@ from helpers.slicer_desktop.pythonqt import dressed
 from PySide6 import QtCore, QtGui, QtWidgets
 
 _HEADER_PX = 24
+_TITLE_PX = 18
 
 
 class ctkCollapsibleButton(QtWidgets.QWidget):
@@ -49,11 +50,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         painter = QtGui.QPainter(self)
         width = QtWidgets.QWidget.width(self)
         painter.fillRect(0, 0, width, _HEADER_PX - 2, QtGui.QColor("#dcdcdc"))
-        painter.setPen(QtCore.Qt.NoPen)
-        painter.setBrush(QtGui.QColor("#505050"))
-        painter.setRenderHint(QtGui.QPainter.Antialiasing)
-        corners = ((7, 7), (7, 15), (13, 11)) if self._collapsed else ((6, 8), (14, 8), (10, 14))
-        painter.drawPolygon(QtGui.QPolygonF([QtCore.QPointF(*corner) for corner in corners]))
+        _draw_arrow(painter, 6, 7, self._collapsed)
         painter.setPen(QtGui.QColor("#101010"))
         painter.drawText(QtCore.QRect(20, 0, width - 24, _HEADER_PX - 2), QtCore.Qt.AlignVCenter, self._text)
         painter.end()
@@ -67,18 +64,46 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.setCheckable(True)
-        self.toggled.connect(self._apply)
-
-    def _apply(self, opened: bool) -> None:
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(opened)
-        self.setMaximumHeight(16777215 if opened else 22)
+        self._collapsed = False
+        self.setContentsMargins(0, _TITLE_PX, 0, 0)
 
     def _set_collapsed(self, collapsed: bool) -> None:
-        self.setChecked(not collapsed)
+        self._collapsed = bool(collapsed)
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            child.setVisible(not self._collapsed)
+        self.setMaximumHeight(_TITLE_PX if self._collapsed else 16777215)
+        self.updateGeometry()
 
-    collapsed = QtCore.Property(bool, lambda self: not self.isChecked(), _set_collapsed)
+    def showEvent(self, event: Any) -> None:
+        self._set_collapsed(self._collapsed)
+
+    def mousePressEvent(self, event: Any) -> None:
+        if event.position().y() <= _TITLE_PX:
+            self._set_collapsed(not self._collapsed)
+
+    def paintEvent(self, event: Any) -> None:
+        painter = QtGui.QPainter(self)
+        width, height = QtWidgets.QWidget.width(self), QtWidgets.QWidget.height(self)
+        if not self._collapsed:
+            painter.setPen(QtGui.QColor("#c0c0c0"))
+            painter.drawRect(0, _TITLE_PX // 2, width - 1, height - _TITLE_PX // 2 - 1)
+        title = QtWidgets.QGroupBox.title(self)  # dressed, self.title is a text
+        title_px = painter.fontMetrics().horizontalAdvance(title)
+        painter.fillRect(8, 0, title_px + 24, _TITLE_PX, QtWidgets.QWidget.palette(self).window())
+        painter.setPen(QtGui.QColor("#101010"))
+        painter.drawText(QtCore.QRect(26, 0, width, _TITLE_PX), QtCore.Qt.AlignVCenter, title)
+        _draw_arrow(painter, 10, 5, self._collapsed)
+        painter.end()
+
+    collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)
+
+
+def _draw_arrow(painter: QtGui.QPainter, x: float, y: float, collapsed: bool) -> None:
+    painter.setPen(QtCore.Qt.NoPen)
+    painter.setBrush(QtGui.QColor("#505050"))
+    painter.setRenderHint(QtGui.QPainter.Antialiasing)
+    corners = ((1, 0), (1, 8), (7, 4)) if collapsed else ((0, 1), (8, 1), (4, 7))
+    painter.drawPolygon(QtGui.QPolygonF([QtCore.QPointF(x + dx, y + dy) for dx, dy in corners]))
 
 
 class ctkSliderWidget(QtWidgets.QWidget):

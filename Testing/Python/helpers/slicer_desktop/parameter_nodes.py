@@ -53,6 +53,7 @@ class _ParameterNode:
         object.__setattr__(self, "_prefix", f"{prefix}." if prefix else "")
         object.__setattr__(self, "_bindings", {})
         object.__setattr__(self, "_observer", None)
+        object.__setattr__(self, "showing", False)
         for name, kind in self.allParameters.items():
             if not is_stored(parameterNode, self._prefix + name, kind.base) and kind.default is not None:
                 write_value(parameterNode, self._prefix + name, kind.base, kind.default)
@@ -126,9 +127,15 @@ class _ParameterNode:
             object.__setattr__(self, "_observer", None)
 
     def _to_widgets(self, *_: Any) -> None:
-        for bindings in list(self._bindings.values()):
-            for binding in bindings:
-                binding.to_widget()
+        if self.showing:
+            return
+        object.__setattr__(self, "showing", True)
+        try:
+            for bindings in list(self._bindings.values()):
+                for binding in bindings:
+                    binding.to_widget()
+        finally:
+            object.__setattr__(self, "showing", False)
 
     def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
         """Observe the node."""

@@ -74,6 +74,8 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
         self.setCurrentNodeID(node.GetID() if node else "")
 
     def setCurrentNodeID(self, identifier: str) -> None:
+        if self._scene and self.findData(identifier or "") < 0:
+            self._refill()  # an attribute may have been set since the node was added
         self.setCurrentIndex(self.findData(identifier or ""))
 
     def currentData(self) -> Any:

@@ -138,10 +138,12 @@ class LayoutManager:
         if found is None:
             found = slicer.vtkMRMLLayoutNode()
             found.SetSingletonTag("vtkMRMLLayoutNode")
+            found.AddLayoutDescription(_CONVENTIONAL, _view_xml("1"))
             found = scene.AddNode(found)
             found.SetViewArrangement(_CONVENTIONAL)
-        if not found.IsLayoutDescription(_CONVENTIONAL):
-            found.AddLayoutDescription(_CONVENTIONAL, _view_xml("1"))
+        for identifier, tags in _known_layouts().items():
+            if not found.IsLayoutDescription(identifier):
+                found.AddLayoutDescription(identifier, _view_xml(*tags))
         return found
 
     def _shown(self) -> list[Any]:
@@ -179,5 +181,13 @@ class _LayoutLogic:
         return self._node
 
 
-def _view_xml(tag: str) -> str:
-    return f'<layout><item><view class="vtkMRMLViewNode" singletontag="{tag}"/></item></layout>'
+def _known_layouts() -> dict[int, tuple[str, ...]]:
+    """3D views of the layouts that the panel uses."""
+    node = slicer.vtkMRMLLayoutNode
+    single = (_CONVENTIONAL, node.SlicerLayoutOneUp3DView, node.SlicerLayoutConventionalPlotView)
+    return {**dict.fromkeys(single, ("1",)), node.SlicerLayoutDual3DView: ("1", "2")}
+
+
+def _view_xml(*tags: str) -> str:
+    views = "".join(f'<item><view class="vtkMRMLViewNode" singletontag="{tag}"/></item>' for tag in tags)
+    return f"<layout>{views}</layout>"

@@ -31,13 +31,14 @@ class Binding:
         self.widget.disconnect(self.signal, self.to_parameter)
 
     def to_parameter(self, *_: Any) -> None:
-        """Store what the widget shows."""
-        self.node.setValue(self.kind.name, self.read())
+        """Store what the widget shows, unless it is just being told."""
+        if not self.node.showing:
+            self.node.setValue(self.kind.name, self.read())
 
     def to_widget(self) -> None:
         """Show what is stored."""
         value = self.node.getValue(self.kind.name)
-        if self.read() != value:
+        if self.read() != value or isinstance(value, Path):  # no path is shown as ".", as Slicer does
             self.write(value)
 
 
