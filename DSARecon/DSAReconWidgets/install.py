@@ -197,8 +197,8 @@ class Installer:
     def _failure(self, ending: Ending) -> InstallResult:
         if self._cancelled:
             return InstallResult(cancelled=True)
-        reasons = [line for line in self.log if line.startswith("ERROR")]
-        reason = reasons[-1].removeprefix("ERROR:").strip() if reasons else ending.notStarted
+        reasons = [line.strip() for line in self.log if line.strip().lower().startswith("error:")]
+        reason = reasons[-1].partition(":")[2].strip() if reasons else ending.notStarted
         return InstallResult(
             _("The packages could not be installed ({reason}).").format(reason=reason or f"exit code {ending.code}"),
             _("Check the network connection and the free disk space, then try again; the log has the details."),

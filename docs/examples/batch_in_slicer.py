@@ -13,11 +13,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from DSAReconWidgets.logic import DSAReconLogic
+
 from DSAReconLib.errors import DSAReconError
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.mrml.context import SceneContext
 from DSAReconLib.mrml.core_application import core_context, save_bundle
-from DSAReconWidgets.logic import DSAReconLogic
 
 
 def main() -> int:
