@@ -99,8 +99,8 @@ class DICOMRotationalXAPluginClass(DICOMPlugin):
     def _tooltip(run: RunObject, partners: Partners) -> str:
         last = run.runs[-1]
         lines = [
-            _("{role} of {rows} x {columns} pixels").format(
-                role=_rolesText(run.roles).capitalize(), rows=last.rows, columns=last.columns
+            _("{role}, {rows} x {columns} pixels").format(
+                role=_explained(run.roles), rows=last.rows, columns=last.columns
             ),
             _("{first} to {last}, {tilt}").format(
                 first=_angle(last.primary_deg[0], "LAO", "RAO"),
@@ -196,6 +196,14 @@ def _rolesText(roles: tuple[str, ...]) -> str:
     if len(roles) == 1:
         return _roleText(roles[0])
     return _("mask and fill run") if set(roles) == {"mask", "fill"} else _("two rotational runs")
+
+
+def _explained(roles: tuple[str, ...]) -> str:
+    if roles == ("mask",):
+        return _("Mask run (without contrast medium)")
+    if roles == ("fill",):
+        return _("Fill run (with contrast medium)")
+    return _rolesText(roles).capitalize()
 
 
 def _angle(degrees: float, positive: str, negative: str) -> str:

@@ -16,7 +16,8 @@ def package_files(folder: Path) -> tuple[list[str], list[str]]:
 
     Left out: caches, hidden files, tests, CMake and readme files.
     """
-    scripts, resources = [], []
+    scripts: list[str] = []
+    resources: list[str] = []
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith((".", "__pycache__")) or part == "Testing" for part in parts)

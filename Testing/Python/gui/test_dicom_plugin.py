@@ -57,6 +57,7 @@ def test_classic_run_is_offered_with_role_arc_frames_and_time(browser, study):
     (loadable,) = _examine(browser, study[1])
     assert (loadable.confidence, loadable.selected, loadable.files) == (0.9, True, [str(study[1])])
     assert loadable.name == "2: 3D fill (fill run, 165°, 12 frames, 0.4 s)"
+    assert "Fill run (with contrast medium), 24 x 32 pixels" in loadable.tooltip
     assert "RAO 90° to LAO 75°, CRA 0°" in loadable.tooltip
     assert "750 mm" in loadable.tooltip
     assert "1200 mm" in loadable.tooltip

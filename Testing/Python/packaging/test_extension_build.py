@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.requires import requires_package
 
 ROOT = Path(__file__).resolve().parents[3]
 STUB = ROOT / "Testing" / "cmake"
@@ -114,6 +115,34 @@ def test_packaged_library_works_on_its_own(installed, tmp_path):
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[0]).parent == installed / "DSAReconLib"
+
+
+_OPEN_PACKAGED_MODULE = """
+import sys
+package, tests, checkout = sys.argv[1:]
+sys.path.insert(0, tests)
+from helpers.slicer_desktop import desktop
+desktop()
+sys.path[:] = [package, *(entry for entry in sys.path if not entry.startswith(checkout) or "site-packages" in entry)]
+for name in [name for name in sys.modules if name.startswith("DSARecon")]:
+    del sys.modules[name]
+import DSARecon, DSAReconLib, DSAReconWidgets.sample_data
+print(DSARecon.__file__, DSAReconLib.__file__, DSAReconWidgets.sample_data.__file__, sep="\\n")
+print(*sorted({"torch", "numba", "skimage", "trimesh", "matplotlib"} & set(sys.modules)))
+"""
+
+
+@requires_cmake
+@pytest.mark.gui
+@requires_package("PySide6")
+@requires_package("slicer")
+def test_packaged_module_is_imported_without_the_checkout_and_without_heavy_packages(installed, tmp_path):
+    command = [sys.executable, "-c", _OPEN_PACKAGED_MODULE, installed, ROOT / "Testing" / "Python", ROOT]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *files, heavy = done.stdout.splitlines()[-4:]
+    assert [Path(name).is_relative_to(installed) for name in files] == [True] * 3
+    assert heavy == ""
 
 
 @requires_cmake
