@@ -47,7 +47,7 @@ _ONE, _HALF = float32(1), float32(0.5)
 def fast_exp(x):
     """exp(x) for x <= 0 in float32: power of 2 times the 6th-order series of 2^f, |f| <= 1/2 (rel. error 2e-7)."""
     scaled = max(x, float32(-87)) * float32(1.44269504)
-    whole = math.floor(scaled + _HALF)
+    whole = np.floor(scaled + _HALF)  # math.floor gives an int64, which would make the rest float64
     f = scaled - whole
     poly = float32(0.00133335581) + f * float32(0.000154353)
     poly = float32(0.240226507) + f * (float32(0.0555041087) + f * (float32(0.00961812911) + f * poly))

@@ -28,11 +28,12 @@ _BLOCK = 64  # Gaussians that a thread takes at a time: neighbors in the list ar
 _MAX_PARTS = 16
 _ROOT_2PI = float32(math.sqrt(2.0 * math.pi))
 _BOX = float32(BOX_VARIANCE)
+_FAR = float32(100)
 _ZERO, _HALF, _ONE, _TWO = float32(0), float32(0.5), float32(1), float32(2)
 
 
 def private_width(columns: int) -> int:
-    """Columns of a private picture: a margin takes the last lanes of a row."""
+    """Columns of a private picture: whole groups of lanes."""
     return columns + _LANES
 
 
@@ -158,7 +159,7 @@ def _add_ellipse(picture, shape, center, conic, variances, perspective, peak, cu
         if right - left >= 2 * _LANES:
             start, stop = _row_span(conic, u, dv, cut, left, right)
         for begin in range(start, stop + 1, _LANES):
-            _add_lanes(picture[row, begin : begin + _LANES], float32(begin) - u, dv, conic, perspective, peak, cut)
+            _add_lanes(picture, row, begin, float32(begin) - u, dv, conic, perspective, peak, cut)
 
 
 @njit(inline="always", **OPTIONS)
@@ -173,16 +174,22 @@ def _row_span(conic, u, dv, cut, left, right):
 
 
 @njit(inline="always", **OPTIONS)
-def _add_lanes(pixels, first_du, dv, conic, perspective, peak, cut):
-    """Add to eight pixels what lies inside the ellipse."""
+def _add_lanes(picture, row, begin, first_du, dv, conic, perspective, peak, cut):
+    """Add to eight pixels what lies inside the ellipse.
+
+    Unsigned indices: with signed ones the wrap-around of negative indices keeps the loop
+    from being vectorized, and a slice costs more than the eight pixels.
+    """
+    line, first = np.uint64(row), np.uint64(begin)
     q0, q1 = conic[2] * dv * dv, _TWO * conic[1] * dv
     r0, r1 = _ONE + dv * (perspective[1] + perspective[4] * dv), perspective[0] + perspective[3] * dv
     for lane in range(_LANES):
         du = float32(lane) + first_du
         inverse = _ONE / (r0 + du * (r1 + perspective[2] * du))
         q = q0 + du * (q1 + conic[0] * du)
-        value = peak * math.sqrt(inverse) * fast_exp(-_HALF * q * inverse)
-        pixels[lane] += value if q <= cut else _ZERO
+        exponent = min(q * inverse, _FAR)  # subnormal numbers are slow, even where they are not used
+        value = peak * math.sqrt(inverse) * fast_exp(-_HALF * exponent)
+        picture[line, first + np.uint64(lane)] += value if q <= cut else _ZERO
 
 
 @njit(**OPTIONS)
