@@ -35,10 +35,10 @@ def main() -> int:
     failures = 0
     for study in sorted(path for path in options.studies.iterdir() if path.is_dir()):
         try:
-            print(reconstruct(logic, context, study, options), flush=True)
+            print(reconstruct(logic, context, study, options), flush=True)  # noqa: T201
         except DSAReconError as error:
             failures += 1
-            print(f"{study.name}: {error}", file=sys.stderr)
+            print(f"{study.name}: {error}", file=sys.stderr)  # noqa: T201
     logic.close()
     return 1 if failures else 0
 

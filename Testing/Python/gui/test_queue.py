@@ -5,6 +5,7 @@
 import functools
 import os
 import signal
+import typing
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,7 @@ TESTS = str(Path(__file__).parents[1])
 class FakeProcess:
     """A process that does what a test says."""
 
-    made: list = []
+    made: typing.ClassVar[list] = []
 
     def __init__(self, job):
         self.job, self.event, self.line, self.ended = job, Signal("event"), Signal("line"), Signal("outcome")
