@@ -48,7 +48,9 @@ class OptionEditor:
         if self.spec.kind == "int":
             return self._whole(value)
         widget = qt.QLineEdit()
-        number = f"{value:g} {self.spec.unit}".strip() if self.spec.kind == "float" and value is not None else str(value)
+        number = (
+            f"{value:g} {self.spec.unit}".strip() if self.spec.kind == "float" and value is not None else str(value)
+        )
         widget.text = _("automatic") if value is None else number
         widget.connect("editingFinished()", lambda: self._changed(self._typed()))
         return widget

@@ -79,7 +79,7 @@ class CurveSection(Section):
             point.CreateDefaultDisplayNodes()
             point.SetMaximumNumberOfControlPoints(1)
             self.panel.parameterNode.probePoint = point
-            self.panel.refresh()
+            self.panel.update()  # the point is watched before it can be placed
         point.RemoveAllControlPoints()
         markups.SetActiveList(point)
         markups.StartPlaceMode(False)

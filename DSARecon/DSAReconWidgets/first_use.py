@@ -56,8 +56,12 @@ class FirstUseSection(Section):
             controller.install(whenDone=self._installed)
         self.panel.refresh()
 
-    def _installed(self, _good: bool) -> None:
+    def forget(self) -> None:
+        """Look again what is missing."""
         self._missing = None
+
+    def _installed(self, _good: bool) -> None:
+        self.forget()
         self.panel.refresh()
 
     def _progress(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from DSAReconLib.errors import DSAReconError
+from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.methods.registry import METHODS, method_entry
 from DSAReconWidgets import parameters
 from DSAReconWidgets.advanced_options import OptionEditor
@@ -72,10 +74,14 @@ class ReconstructionSection(Section):
         if problem:
             return problem
         try:
-            self.panel.logic.job(self.panel.parameterNode)
+            job = self.panel.logic.job(self.panel.parameterNode)
         except DSAReconError as error:
-            return error.message
-        return ""
+            return str(error.message)
+        return _("This very reconstruction is running or waiting already.") if self._isQueued(job) else ""
+
+    def _isQueued(self, job: ReconstructionJob) -> bool:
+        pending = [queued.job for queued in self.panel.controller.jobs if not queued.state.isFinal]
+        return any(replace(other, out="") == replace(job, out="") for other in pending)
 
     def _showButtons(self) -> None:
         ui, state = self.ui, self.panel.controller.state
