@@ -120,6 +120,29 @@ def voxelize(
     return volume
 
 
+def voxelize_supported(
+    means: FloatArray,
+    scales: FloatArray,
+    quats: FloatArray,
+    coefficients: FloatArray,
+    origin: NDArray[np.float64],
+    spacing: NDArray[np.float64],
+    index: NDArray[np.int32],
+    *,
+    cutoff_sigma: float,
+) -> FloatArray:
+    """Sum of Gaussians with coefficients (N, K) at the centers of listed voxels: (M, K).
+
+    ``index`` (Z, Y, X) holds the position of a voxel in the result, -1 for those not wanted.
+    """
+    values = np.zeros((int(index.max(initial=-1)) + 1, coefficients.shape[1]), np.float32)
+    slabs = min(index.shape[0], 8 * numba.get_num_threads())
+    cut = float32(cutoff_sigma**2)
+    with kernel_launch(chunk_size=1):
+        _voxelize_supported(means, scales, quats, coefficients, origin, spacing, cut, slabs, index, values)
+    return values
+
+
 def _variance(pixel_box: bool) -> float:
     return BOX_VARIANCE if pixel_box else 0.0
 
@@ -216,6 +239,15 @@ def _add_voxel_row(volume, amplitudes, i, precision, cut, plane, y, z, center_x,
                 volume[k, plane[0], plane[1], x_index] += amplitudes[k, i] * weight
 
 
+@njit(**OPTIONS)
+def _extent(rot, scale, root, half):
+    """Half the edges (3,) of the box around a Gaussian's ellipsoid, mm."""
+    for axis in range(3):
+        half[axis] = root * math.sqrt(
+            (rot[axis, 0] * scale[0]) ** 2 + (rot[axis, 1] * scale[1]) ** 2 + (rot[axis, 2] * scale[2]) ** 2
+        )
+
+
 @njit(parallel=True, cache=True, **OPTIONS)
 def _voxelize(means, scales, quats, amplitudes, origin, spacing, cut, slabs, volume):
     nz, ny, nx = volume.shape[1:]
@@ -226,12 +258,7 @@ def _voxelize(means, scales, quats, amplitudes, origin, spacing, cut, slabs, vol
         for i in range(means.shape[0]):
             rotation_rows(quats[i], rot)
             half = np.empty(3)
-            for axis in range(3):
-                half[axis] = root * math.sqrt(
-                    (rot[axis, 0] * scales[i, 0]) ** 2
-                    + (rot[axis, 1] * scales[i, 1]) ** 2
-                    + (rot[axis, 2] * scales[i, 2]) ** 2
-                )
+            _extent(rot, scales[i], root, half)
             x0, y0, z0 = means[i, 0] - origin[0], means[i, 1] - origin[1], means[i, 2] - origin[2]
             z_first, z_last = _box(z0, half[2], spacing[2], nz)
             z_first, z_last = max(z_first, low), min(z_last, high)
@@ -244,5 +271,48 @@ def _voxelize(means, scales, quats, amplitudes, origin, spacing, cut, slabs, vol
                 for y in range(y_first, y_last + 1):
                     _add_voxel_row(
                         volume, amplitudes, i, precision, cut, (z, y),
+                        y * spacing[1] - y0, z * spacing[2] - z0, x0, spacing[0], span,
+                    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _add_listed_row(values, coefficients, i, precision, cut, members, y, z, center_x, spacing_x, span):
+    """As :func:`_add_voxel_row` for the voxels of one row that ``members`` (nx,) lists."""
+    constant = precision[3] * y * y + 2 * precision[4] * y * z + precision[5] * z * z
+    linear = 2 * (precision[1] * y + precision[2] * z)
+    for x_index in range(span[0], span[1] + 1):
+        member = members[x_index]
+        if member < 0:
+            continue
+        x = x_index * spacing_x - center_x
+        q = float32(constant + x * (linear + precision[0] * x))
+        if q <= cut:
+            weight = fast_exp(float32(-0.5) * q)
+            for k in range(values.shape[1]):
+                values[member, k] += coefficients[i, k] * weight
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _voxelize_supported(means, scales, quats, coefficients, origin, spacing, cut, slabs, index, values):
+    nz, ny, nx = index.shape
+    root = math.sqrt(cut)
+    for slab in prange(slabs):
+        low, high = nz * slab // slabs, nz * (slab + 1) // slabs - 1
+        rot, precision, half = np.empty((3, 3)), np.empty(6), np.empty(3)
+        for i in range(means.shape[0]):
+            rotation_rows(quats[i], rot)
+            _extent(rot, scales[i], root, half)
+            x0, y0, z0 = means[i, 0] - origin[0], means[i, 1] - origin[1], means[i, 2] - origin[2]
+            z_first, z_last = _box(z0, half[2], spacing[2], nz)
+            z_first, z_last = max(z_first, low), min(z_last, high)
+            if z_last < z_first:
+                continue
+            _precision(scales[i], rot, precision)
+            y_first, y_last = _box(y0, half[1], spacing[1], ny)
+            span = _box(x0, half[0], spacing[0], nx)
+            for z in range(z_first, z_last + 1):
+                for y in range(y_first, y_last + 1):
+                    _add_listed_row(
+                        values, coefficients, i, precision, cut, index[z, y],
                         y * spacing[1] - y0, z * spacing[2] - z0, x0, spacing[0], span,
                     )  # fmt: skip
