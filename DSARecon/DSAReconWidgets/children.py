@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 
 import slicer
 
 from DSAReconWidgets.library_path import libraryFolder
+
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""For ``creationflags``: Windows opens no console beside Slicer."""
 
 
 def childPython() -> str:

@@ -16,7 +16,7 @@ from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconWidgets.diagnosis import Diagnosis
 from DSAReconWidgets.install import Installer, InstallResult, Missing
 from DSAReconWidgets.outcome import JobState, Outcome, QueuedJob
-from DSAReconWidgets.requirements import Needs, basicNeeds, needsOf, notInstalled
+from DSAReconWidgets.requirements import Needs, basicNeeds, hasNvidiaGpu, needsOf, notInstalled
 from DSAReconWidgets.signal import Signal
 
 logger = logging.getLogger(__name__)
@@ -150,13 +150,17 @@ class Controller:
         """What has to be installed before anything can be reconstructed, by its metadata alone (quick)."""
         return notInstalled(basicNeeds())
 
-    def install(self, *, torch: bool = False, whenDone: Callable[[bool], None] | None = None) -> None:
-        """Check what is missing and offer to install it; does nothing while something runs."""
+    def install(self, *, torch: bool | None = None, whenDone: Callable[[bool], None] | None = None) -> None:
+        """Check what is missing and offer to install it; does nothing while something runs.
+
+        ``torch`` says whether PyTorch is wanted, too; default where there is a GPU for it.
+        """
         tell = whenDone or (lambda good: None)
         if self.state is not State.IDLE:
             tell(False)
             return
-        self._ensure(basicNeeds(torch=torch), lambda outcome: self._onInstalled(outcome, tell))
+        needs = basicNeeds(torch=hasNvidiaGpu() if torch is None else torch)
+        self._ensure(needs, lambda outcome: self._onInstalled(outcome, tell))
 
     def _onInstalled(self, outcome: Outcome | None, tell: Callable[[bool], None]) -> None:
         if outcome is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.errors import ConfigError, DSAReconError
 from DSAReconLib.io.event_lines import decode_event
-from DSAReconWidgets.children import childEnvironment, childPython
+from DSAReconWidgets.children import NO_WINDOW, childEnvironment, childPython
 from DSAReconWidgets.library_path import moduleFolder
 from DSAReconWidgets.signal import Signal
 from DSAReconWidgets.translation import tr as _
@@ -66,6 +66,7 @@ class FrameContrast:
                 stdin=subprocess.DEVNULL,
                 encoding="utf-8",
                 errors="replace",
+                creationflags=NO_WINDOW,
                 check=False,
             )
             self._results[key] = _result(done.stdout.splitlines())

@@ -159,8 +159,8 @@ class ChildProcess:
     def _end(self, ending: Ending) -> None:
         if not self._over:
             self._finish()
-            _deleteLater(self)
-            self.ended(ending)
+            _endings.append((self, ending))
+            _deliveryTimer().start(0)
 
     def _finish(self) -> None:
         self._over = True
@@ -305,7 +305,7 @@ class WorkerProcess:
 
 
 _running: set[ChildProcess] = set()
-_ended: list[ChildProcess] = []
+_endings: list[tuple[ChildProcess, Ending]] = []
 
 
 def closeAllProcesses() -> None:
@@ -314,15 +314,20 @@ def closeAllProcesses() -> None:
         child.close()
 
 
-def _deleteLater(child: ChildProcess) -> None:
-    """Hold a child until its signals have returned: a QProcess must not be deleted while it emits."""
-    _ended.append(child)
-    _sweeper().start(0)
-
-
 @cache
-def _sweeper() -> Any:
-    return _singleShot(_ended.clear)
+def _deliveryTimer() -> Any:
+    return _singleShot(_deliverEndings)
+
+
+def _deliverEndings() -> None:
+    """Tell from a timer that children have ended.
+
+    Who hears it may drop the child or open a dialog, and a QProcess must not be deleted while it emits.
+    """
+    delivered = list(_endings)
+    _endings.clear()
+    for child, ending in delivered:
+        child.ended(ending)
 
 
 @cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,12 @@ def basicNeeds(*, torch: bool = False) -> Needs:
 def needsOf(job: ReconstructionJob) -> Needs:
     """What a job needs: PyTorch for methods that are made of it, and for a GPU that is asked for by name."""
     return basicNeeds(torch=method_entry(job.method).needs_torch or job.device.startswith("cuda"))
+
+
+def hasNvidiaGpu() -> bool:
+    """Whether there is a driver of an NVIDIA GPU, which PyTorch makes usable; loads nothing."""
+    windows = Path(os.environ.get("SYSTEMROOT", "")) / "System32" / "nvcuda.dll"
+    return Path("/proc/driver/nvidia/version").exists() or (sys.platform == "win32" and windows.exists())
 
 
 def readRequirements(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from DSAReconLib.errors import DSAReconError
 from DSAReconLib.jobs.job import ReconstructionJob
-from DSAReconWidgets.children import childEnvironment, childPython
+from DSAReconWidgets.children import NO_WINDOW, childEnvironment, childPython
 from DSAReconWidgets.logic import DSAReconLogic
 
 try:
@@ -45,7 +45,13 @@ class Round:
         command = [childPython(), "-m", "DSAReconLib", "simulate", *_SIMULATION, "--out", str(self.case)]
         environment = {**os.environ, **childEnvironment()}
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            creationflags=NO_WINDOW,
+            check=False,
         )
         if done.returncode != 0:
             raise DSAReconError(f"The simulation failed: {done.stderr.strip()[-500:]}")

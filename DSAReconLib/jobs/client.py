@@ -62,6 +62,7 @@ class WorkerClient:
             encoding="utf-8",
             errors="replace",
             env=environment,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console beside a GUI
         )
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
