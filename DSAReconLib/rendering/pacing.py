@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 _FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25)  # of the view's sides
-_GROW_BELOW = 0.7  # of the target: sizes do not swing to and fro around it
+_GROW_BELOW = 0.7  # of the target: sizes do not swing around it
 _SMOOTHING = 0.4
 
 

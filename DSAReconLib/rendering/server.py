@@ -32,6 +32,7 @@ from DSAReconLib.rendering.server_protocol import (
 )
 from DSAReconLib.rendering.splat_session import SplatSession
 
+_PARENT_CHECK_S = 0.5
 _logger = logging.getLogger(__name__)
 
 Send = Callable[[Event], None]
@@ -115,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     inbox = Inbox(send, options.max_pixels)
     threading.Thread(target=_read_and_end, args=(inbox,), name="stdin", daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
     try:
         memory = FrameMemory.attach(options.frames, options.max_pixels)
         result = open_result(options.result)
@@ -219,6 +221,13 @@ def _read_and_end(inbox: Inbox) -> None:
         inbox.read(sys.stdin)
     finally:
         os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End the process with its parent even if a fork of the parent still holds our stdin open (POSIX)."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":

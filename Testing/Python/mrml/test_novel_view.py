@@ -9,7 +9,7 @@ pytest.importorskip("slicer")
 
 from DSAReconLib.jobs.render_client import RenderedFrame  # noqa: E402
 from DSAReconLib.mrml.camera import aim_camera, camera_angles, pose_of_camera  # noqa: E402
-from DSAReconLib.mrml.core_application import core_context  # noqa: E402
+from DSAReconLib.mrml.core_application import core_context, read_bundle, save_bundle  # noqa: E402
 from DSAReconLib.mrml.display import prepare_threed_view  # noqa: E402
 from DSAReconLib.mrml.novel_view import NovelViewFollower, NovelViewPresenter  # noqa: E402
 from DSAReconLib.mrml.offscreen import OffscreenView  # noqa: E402
@@ -376,3 +376,20 @@ def test_following_a_real_server_ends_with_the_picture_of_the_camera(view, tmp_p
     picture = view.picture()[..., 0]
     assert picture[expected > client.info["value_range"][1]].max() < 10
     assert picture[0, 0] > 245
+
+
+def test_the_volume_is_saved_with_the_scene(context, tmp_path):
+    from slicer.util import arrayFromVolume
+
+    presenter = NovelViewPresenter()
+    presenter.set_value_range([0.0, 2.0])
+    picture = np.random.default_rng(0).uniform(0, 2, (24, 32)).astype(np.float32)
+    presenter.show(picture)
+    volume = presenter.show_in_volume(context.scene, "Novel view to save")
+    bundle = save_bundle(context, tmp_path / "scene.mrb")
+    context.scene.RemoveNode(volume)
+    other = core_context()
+    read_bundle(other, bundle)
+    again = other.scene.GetFirstNode("Novel view to save", "vtkMRMLScalarVolumeNode")
+    np.testing.assert_array_equal(arrayFromVolume(again), picture[None])
+    assert again.GetDisplayNode().GetWindow() == 2.0

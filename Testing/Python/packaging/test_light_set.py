@@ -13,6 +13,8 @@ LIGHT_FOLDERS = ("geometry", "acquisition", "dicom", "io")
 LIGHT_FILES = (
     *("errors.py", "progress.py", "reconstruction.py", "checkpoint.py", "methods/registry.py", "methods/parameters.py"),
     *("jobs/protocol.py", "jobs/job.py", "jobs/client.py", "cli/main.py"),
+    *("jobs/render_client.py", "jobs/frame_comparison.py", "rendering/images.py", "rendering/pose.py"),
+    *("rendering/pacing.py", "rendering/frame_memory.py", "rendering/server_protocol.py"),
 )
 
 

@@ -194,6 +194,22 @@ def test_the_server_of_a_killed_parent_ends_and_leaves_nothing(result, waits):
 
 
 @linux
+def test_the_server_ends_with_its_parent_although_a_fork_of_it_lives_on(result):
+    code = "import os, time, pathlib; from DSAReconLib.jobs.render_client import RenderClient\n"
+    code += f"client = RenderClient(pathlib.Path({str(result)!r}), device='cpu')\n"
+    code += "client.wait_until_ready()\nfork = os.fork()\nif fork: print(client.pid, fork, flush=True)\ntime.sleep(30)"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    server, fork = (int(number) for number in parent.stdout.readline().split())
+    parent.kill()
+    parent.wait()
+    try:
+        assert wait_for(lambda: not is_running(server), 2.0)
+        assert is_running(fork)
+    finally:
+        os.kill(fork, signal.SIGKILL)
+
+
+@linux
 def test_asking_a_server_that_hangs_does_not_block(result):
     client = started_client(result)
     os.kill(client.pid, signal.SIGSTOP)
