@@ -308,7 +308,7 @@ def _read_model(path: Path) -> DynamicVolume:
 
 def _picture_arrays(model: OpacityGaussians) -> dict[str, NDArray[Any]]:
     """A model of pictures as the arrays of ``model.npz`` whose names begin with ``pictures_``."""
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "means_mm": model.means_mm,
         "scales_mm": model.scales_mm,
         "quats_wxyz": model.quats_wxyz,
@@ -326,9 +326,12 @@ def _read_pictures(path: Path) -> OpacityGaussians:
     try:
         with np.load(path, allow_pickle=False) as data:
             found = {name.removeprefix("pictures_"): data[name] for name in data.files if name.startswith("pictures_")}
-            shape = (found[name] for name in ("means_mm", "scales_mm", "quats_wxyz", "opacities", "color_harmonics"))
             return OpacityGaussians(
-                *shape,
+                means_mm=found["means_mm"],
+                scales_mm=found["scales_mm"],
+                quats_wxyz=found["quats_wxyz"],
+                opacities=found["opacities"],
+                color_harmonics=found["color_harmonics"],
                 basis=TemporalBasis(found["basis_times_s"], found["basis_values"]),
                 picture=PictureScale(found["scale_kind"].item(), found["scale_largest"].item()),
             )

@@ -97,7 +97,7 @@ def grey_values(model: OpacityGaussians, source_mm: NDArray[np.float64]) -> NDAr
     """Grey (N,) >= 0 of every Gaussian as seen from ``source_mm`` (3,)."""
     direction = model.means_mm - source_mm
     direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    basis = np.stack(harmonics(*direction.T, model.degree), 1)
+    basis = np.stack(harmonics(direction, model.degree), 1)
     return np.maximum(0.5 + (basis * model.color_harmonics).sum(1), 0).astype(np.float32)
 
 

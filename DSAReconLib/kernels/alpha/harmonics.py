@@ -18,16 +18,17 @@ def num_functions(degree: int) -> int:
     return (degree + 1) ** 2
 
 
-def harmonics(x: Any, y: Any, z: Any, degree: int) -> list[Any]:
-    """Values of the functions up to ``degree`` (0 to 3) at unit vectors with the given components.
+def harmonics(directions: Any, degree: int) -> list[Any]:
+    """Values of the functions up to ``degree`` (0 to 3) at unit vectors (..., 3).
 
     Returns
     -------
     list
-        (degree + 1)^2 arrays of the components' shape.
+        (degree + 1)^2 arrays (...).
     """
     if not 0 <= degree <= MAX_DEGREE:
         raise ValueError(f"degree must lie between 0 and {MAX_DEGREE}; got {degree}")
+    x, y, z = (directions[..., axis] for axis in range(3))
     values = [0 * x + CONSTANT]
     if degree >= 1:
         values += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]

@@ -79,7 +79,7 @@ def test_harmonics(stored, degree):
     source = -camera[:3, :3].T @ camera[:3, 3]
     direction = stored["means_mm"] - source
     direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    basis = np.stack(harmonics(*direction.T, degree), -1)
+    basis = np.stack(harmonics(direction, degree), -1)
     values = (basis * stored["harmonic_coefficients"][:, : basis.shape[1]]).sum(1)
     np.testing.assert_allclose(values, stored["harmonic_values_by_degree"][degree], atol=1e-5)
 
@@ -89,11 +89,11 @@ def test_harmonics_are_orthonormal():
     angles = 2 * np.pi * np.arange(16) / 16
     z, angle = (grid.ravel() for grid in np.meshgrid(points, angles, indexing="ij"))
     radius = np.sqrt(1 - z**2)
-    basis = np.stack(harmonics(radius * np.cos(angle), radius * np.sin(angle), z, 3))
+    basis = np.stack(harmonics(np.stack([radius * np.cos(angle), radius * np.sin(angle), z], -1), 3))
     weight = np.repeat(weights, 16) * 2 * np.pi / 16
     np.testing.assert_allclose((basis * weight) @ basis.T, np.eye(16), atol=1e-12)
 
 
 def test_a_higher_degree_than_three_is_refused():
     with pytest.raises(ValueError, match="between 0 and 3"):
-        harmonics(np.ones(1), np.zeros(1), np.zeros(1), 4)
+        harmonics(np.eye(3), 4)

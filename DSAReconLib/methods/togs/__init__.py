@@ -1,0 +1,1 @@
+"""Gaussian splatting with a temporal opacity offset."""
