@@ -59,6 +59,12 @@ _ENTRIES = (
     MethodEntry("fdk", "FDK", "Static filtered backprojection of the views: the clinical 3D reference."),
     MethodEntry("dsa4d", "4D-DSA", "FDK constraint volume times back-projected temporal ratios (clinical 4D)."),
     MethodEntry("tiavox", "TiAVox", "Time-aware attenuation voxels, fitted by gradient descent.", needs_torch=True),
+    MethodEntry(
+        "togs",
+        "TOGS",
+        "Alpha-composited Gaussians with a temporal opacity offset: a model of pictures.",
+        needs_torch=True,
+    ),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
 DEFAULT_METHOD = "transit"
