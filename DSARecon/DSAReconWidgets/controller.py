@@ -14,8 +14,9 @@ from slicer.i18n import tr as _
 from DSAReconLib.errors import DSAReconError
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconWidgets.diagnosis import Diagnosis
-from DSAReconWidgets.install import Installer, InstallResult, Missing
+from DSAReconWidgets.install import Installer
 from DSAReconWidgets.outcome import JobState, Outcome, QueuedJob
+from DSAReconWidgets.preparation import Preparation
 from DSAReconWidgets.requirements import Needs, basicNeeds, hasNvidiaGpu, needsOf, notInstalled
 from DSAReconWidgets.signal import Signal
 
@@ -174,46 +175,12 @@ class Controller:
 
     def _ensure(self, needs: Needs, proceed: Callable[[Outcome | None], None], queued: QueuedJob | None = None) -> None:
         """Go on with ``None`` once everything is there, else with the reason why not."""
-
-        def finish(outcome: Outcome | None) -> None:
-            self._tellState()
-            proceed(outcome)
-
-        def onChecked(missing: Missing) -> None:
-            if queued is not None and queued.state.isFinal:
-                finish(Outcome(JobState.CANCELLED))
-            elif missing.isNothing:
-                finish(None)
-            elif missing.problem:
-                finish(Outcome(JobState.FAILED, code="dependency.check", message=missing.problem, hint=_DIAGNOSE))
-            elif self._agreed(missing) and not (queued is not None and queued.state.isFinal):
-                self._installer.install(missing, onInstalled)
-                self._tellState()
-            else:
-                finish(Outcome(JobState.CANCELLED))
-
-        def onInstalled(result: InstallResult) -> None:
-            if result.isGood:
-                self._installer.check(needs, onCheckedAgain)
-            elif result.cancelled:
-                finish(Outcome(JobState.CANCELLED))
-            else:
-                finish(Outcome(JobState.FAILED, code="dependency.install", message=result.message, hint=result.hint))
-
-        def onCheckedAgain(missing: Missing) -> None:
-            if missing.isNothing:
-                finish(None)
-                return
-            message = missing.problem or _("Still missing after the installation: {names}.").format(names=missing.names)
-            finish(Outcome(JobState.FAILED, code="dependency.missing", message=message, hint=_DIAGNOSE))
-
-        if self._installer.isKnownGood(needs):
-            proceed(None)
-        elif self._installer.isBusy:
+        if self._installer.isBusy:
             self._postponed.append(lambda: self._ensure(needs, proceed, queued))
-        else:
-            self._installer.check(needs, onChecked)
-            self._tellState()
+            return
+        isWanted: Callable[[], bool] = lambda: queued is None or not queued.state.isFinal  # noqa: E731
+        Preparation(self._installer, self.notifier, needs, proceed, isWanted).start()
+        self._tellState()
 
     def _goOn(self) -> None:
         """The installer is free for who waited."""
@@ -221,14 +188,6 @@ class Controller:
         for attempt in postponed:
             attempt()
         self._tellState()
-
-    def _agreed(self, missing: Missing) -> bool:
-        text = _("To reconstruct, DSARecon needs: {names}.").format(names=missing.names)
-        broken = "".join(f"\n{name}: {reason}" for name, reason in missing.broken)
-        if broken:
-            text += "\n\n" + _("Installed, but not usable:") + broken
-        text += "\n\n" + _("They are downloaded from the Python Package Index; packages of Slicer stay as they are.")
-        return self.notifier.confirm(_("Install packages?"), text)
 
     # Diagnosis
 
@@ -319,6 +278,3 @@ class Controller:
         if state is not self._state:
             self._state = state
             self.stateChanged(state)
-
-
-_DIAGNOSE = _("Run the self-diagnosis; it shows what Slicer's Python lacks.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.pairing import RunPair, pair_runs
 from DSAReconLib.acquisition.selection import parse_view_indices, select_views
