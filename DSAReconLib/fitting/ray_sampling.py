@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -179,14 +180,16 @@ def march(
     return RaySamples(points, index, spacing)
 
 
-def crossing(rays: Rays, step_mm: float, occupancy: OccupancyGrid) -> Tensor:
-    """Whether each ray (N,) meets an occupied cell at a distance of at most ``step_mm`` between tests."""
+def crossings(rays: Rays, step_mm: float, occupancy: OccupancyGrid) -> Tensor:
+    """Number of points (N,) that :func:`march` places on each ray."""
     zeros = torch.zeros_like(rays.near)
-    found = torch.zeros(len(rays), dtype=torch.bool, device=rays.near.device)
-    for start in range(0, len(rays), _MARCH_CHUNK >> 7):
-        part = slice(start, start + (_MARCH_CHUNK >> 7))
-        found[march(rays.take(part), zeros[part], step_mm, occupancy).ray.unique() + start] = True
-    return found
+    counts = torch.zeros(len(rays), dtype=torch.long, device=rays.near.device)
+    block = _MARCH_CHUNK >> 7
+    for start in range(0, len(rays), block):
+        part = slice(start, start + block)
+        index = march(rays.take(part), zeros[part], step_mm, occupancy).ray
+        counts[part] = torch.bincount(index, minlength=len(counts[part]))
+    return counts
 
 
 def _march_torch(
@@ -206,7 +209,7 @@ def _march_torch(
     return torch.cat(points), torch.cat(index)
 
 
-def _numba() -> object | None:
+def _numba() -> ModuleType | None:
     """The fast CPU version, if numba is installed."""
     try:
         from DSAReconLib.fitting import ray_sampling_cpu

@@ -60,6 +60,18 @@ _ENTRIES = (
     MethodEntry("dsa4d", "4D-DSA", "FDK constraint volume times back-projected temporal ratios (clinical 4D)."),
     MethodEntry("tiavox", "TiAVox", "Time-aware attenuation voxels, fitted by gradient descent.", needs_torch=True),
     MethodEntry(
+        "vpal",
+        "VPAL",
+        "Vessel probability, static and dynamic attenuation as neural fields.",
+        needs_torch=True,
+    ),
+    MethodEntry(
+        "radiative",
+        "4DRGS",
+        "Anisotropic Gaussians with changing attenuation, splatted to line integrals.",
+        needs_torch=True,
+    ),
+    MethodEntry(
         "togs",
         "TOGS",
         "Alpha-composited Gaussians with a temporal opacity offset: a model of pictures.",

@@ -68,7 +68,7 @@ class Perceptron(nn.Module):
     def reseed(self, seed: int) -> None:
         """Start again from other random weights, in place."""
         for n, weight in enumerate(self.weights):
-            weight.copy_(_xavier(*weight.shape, seed + n))
+            weight.copy_(_xavier(weight.shape[0], weight.shape[1], seed + n))
 
 
 class HashField(nn.Module):

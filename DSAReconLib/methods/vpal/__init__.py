@@ -1,0 +1,1 @@
+"""Vessel probability guided attenuation learning."""
