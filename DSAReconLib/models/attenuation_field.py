@@ -95,7 +95,8 @@ class NeuralAttenuation:
 
     The positions receive the gradient through the encodings too. Adam (eps 1e-15, weight
     decay 5e-5) with sizes of 4DRGS: 12 levels of 2 features, base 8 and 2, growth 1.45 and
-    1.4, two hidden layers of 64.
+    1.4, two hidden layers of 64. A field that is zero everywhere starts again from other
+    weights: nothing would move it.
 
     Parameters
     ----------
@@ -128,6 +129,7 @@ class NeuralAttenuation:
         self._optimizer = torch.optim.Adam(self._module.parameters(), lr=1e-3, eps=1e-15, weight_decay=5e-5)
         self._origin = np.array(box.origin_mm) - np.array(box.spacing_mm) / 2
         self._size, self._duration, self._samples, self._device = box.size_mm, duration_s, samples, device
+        self._seed = seed
 
     def amplitudes(self, table: GaussianTable, times_s: NDArray[np.float64]) -> FloatArray:
         """Attenuation (n, N), 1/mm."""
@@ -144,7 +146,11 @@ class NeuralAttenuation:
 
         points = self._points(table).requires_grad_()
         self._optimizer.zero_grad(set_to_none=True)
-        self._values(points, times_s).backward(torch.from_numpy(np.ascontiguousarray(gradient)).to(self._device))
+        values = self._values(points, times_s)
+        if not bool((values > 0).any()):  # dead: no gradient would ever come through the last ReLU
+            self._reseed()
+            return {}
+        values.backward(torch.from_numpy(np.ascontiguousarray(gradient)).to(self._device))
         if points.grad is None:
             return {}
         return {"means": (points.grad.cpu().numpy() / self._size).astype(np.float32)}
@@ -163,7 +169,7 @@ class NeuralAttenuation:
 
     def state(self) -> dict[str, Any]:
         """Weights and Adam's moments."""
-        arrays = {}
+        arrays: dict[str, Any] = {"field_seed": self._seed}
         for n, parameter in enumerate(self._module.parameters()):
             arrays[f"field:{n}"] = parameter.detach().cpu().numpy()
             for name, value in self._optimizer.state.get(parameter, {}).items():
@@ -174,6 +180,7 @@ class NeuralAttenuation:
         """Continue from a stored :meth:`state`."""
         import torch
 
+        self._seed = int(state["field_seed"])
         for n, parameter in enumerate(self._module.parameters()):
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(np.asarray(state[f"field:{n}"])))
@@ -184,6 +191,18 @@ class NeuralAttenuation:
                     name: torch.from_numpy(np.array(value)).to("cpu" if name == "step" else self._device)
                     for name, value in entries.items()
                 }
+
+    def _reseed(self) -> None:
+        """Start again from other random weights."""
+        import torch
+
+        self._seed += 10
+        in_space, in_time, perceptron = self._module
+        with torch.no_grad():
+            for n, encoding in enumerate((in_space, in_time)):
+                encoding.table.copy_(torch.from_numpy(encoding.grid.random_table(self._seed + n)))
+            perceptron.reseed(self._seed + 2)
+        self._optimizer.state.clear()
 
     def _points(self, table: GaussianTable) -> Any:
         """Centers in the unit cube (N, 3)."""

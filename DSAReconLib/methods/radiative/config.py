@@ -99,7 +99,7 @@ class Config:
         maximum=5,
     )
     sparsity: float = parameter(
-        4e-4, "Weight of the projected mass, against the mean slope of the data term.", source=_OURS, minimum=0
+        3e-4, "Weight of the projected mass, against the mean slope of the data term.", source=_OURS, minimum=0
     )
     reweighting: float = parameter(
         0.05,
@@ -110,10 +110,10 @@ class Config:
         maximum=1,
     )
     smoothness: float = parameter(
-        0.03, "Weight of the time courses' second differences.", source="ours: instead of the jitter", minimum=0
+        0.015, "Weight of the time courses' second differences.", source="ours: instead of the jitter", minimum=0
     )
     coherence: float = parameter(
-        0.1, "Pull of the time courses to those of the nearest Gaussians.", source="ours: the field's role", minimum=0
+        0.04, "Pull of the time courses to those of the nearest Gaussians.", source="ours: the field's role", minimum=0
     )
     control_every: int = parameter(25, "Steps between density controls.", source="paper: 200", minimum=1)
     grow: bool = parameter(False, "Clone and split Gaussians that the data pull at.", source="paper: on")
@@ -132,13 +132,13 @@ class Config:
         1e-6, "Accumulated attenuation below which to prune.", unit="1/mm", source="paper: 1e-6", minimum=0
     )
     prune_volume: float = parameter(
-        1e-3, "Prune what stands for less than this share of a filled voxel.", source=_OURS, minimum=0
+        2e-3, "Prune what stands for less than this share of a filled voxel.", source=_OURS, minimum=0
     )
     prune_random: float = parameter(
         0.0, "Share pruned at random at each growing control.", source="paper's ablation: 0.08", minimum=0, maximum=0.5
     )
     prune_specks: float = parameter(
-        50.0, "Prune clusters of fewer filled voxels times views.", unit="voxels", source=_OURS, minimum=0
+        15.0, "Prune clusters of fewer filled voxels times views.", unit="voxels", source=_OURS, minimum=0
     )
     max_gaussians: int = parameter(200_000, "No growing beyond this number.", source="paper: none", minimum=100)
     field_log2_entries: int = parameter(

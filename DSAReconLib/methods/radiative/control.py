@@ -22,7 +22,7 @@ from DSAReconLib.models.gaussian_table import GaussianTable
 
 FloatArray = NDArray[np.float32]
 
-_LINK_VOXELS = 0.05
+_LINK_VOXELS = 0.02
 """Gaussians that stand for less do not link others to a cluster."""
 _SPECKS_EVERY = 4
 """Clusters are looked for at every n-th control."""
