@@ -188,7 +188,7 @@ class WorkerProcess:
     event : Signal(dict)
         An event that is not the last.
     line : Signal(str)
-        A log line.
+        A log line; the first is the command.
     ended : Signal(Outcome)
         Once, when the process has gone.
     """
@@ -229,7 +229,9 @@ class WorkerProcess:
             self._onEnded(Ending(notStarted=str(error)))
             return
         self._config = Path(file.name)
-        self._child.start(self._python, ["-u", "-m", self._module, str(self._config)], onPath=self._onPath)
+        arguments = ["-u", "-m", self._module, str(self._config)]
+        self.line(" ".join([self._python, *arguments]))
+        self._child.start(self._python, arguments, onPath=self._onPath)
 
     def cancel(self) -> None:
         """Ask the worker to stop; it is gone within 2 s."""

@@ -170,7 +170,8 @@ def test_split_lines_and_letters_are_put_together(tmp_path):
     outcome = watched.end()
     assert outcome.result == tmp_path / "out.split"
     assert [event["message"] for event in watched.events if event["event"] == "progress"] == ["half"]
-    assert watched.lines[0] == "Gefäß"
+    assert watched.lines[0].endswith(".json")
+    assert watched.lines[1] == "Gefäß"
 
 
 def test_finished_job_that_does_not_leave_is_finished_all_the_same(tmp_path):
