@@ -44,6 +44,11 @@ class LayoutKeeper:
         self._before = self._ours = None
 
 
+def cameraOf(view: Any) -> Any:
+    """VtkMRMLCameraNode of a 3D view."""
+    return slicer.modules.cameras.logic().GetViewActiveCameraNode(view.mrmlViewNode())
+
+
 def threeDView(index: int = 0) -> Any:
     """A 3D view of the present layout; ``None`` if it has no such view (or there is no main window)."""
     manager = slicer.app.layoutManager()

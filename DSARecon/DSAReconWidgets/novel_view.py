@@ -14,6 +14,7 @@ from DSAReconLib.mrml.camera import aim_camera, camera_angles
 from DSAReconLib.mrml.novel_view import NovelViewFollower, NovelViewPresenter
 from DSAReconLib.rendering.pose import pose_from_angles, pose_of_frame
 from DSAReconWidgets.acquired_frames import nearestFrame
+from DSAReconWidgets.layout import cameraOf
 from DSAReconWidgets.linked_cameras import LinkedCameras
 
 COMPARED_PX = 256
@@ -60,7 +61,7 @@ class NovelView:
     ) -> None:
         self.client, self.result = client, result
         self._views, self._onCompared = (mainView, novelView), onCompared
-        self._cameras = mainView.cameraNode(), novelView.cameraNode()
+        self._cameras = cameraOf(mainView), cameraOf(novelView)
         self._links: LinkedCameras | None = None
         self._angles: tuple[float, float] | None = None
         self._timeS = 0.0

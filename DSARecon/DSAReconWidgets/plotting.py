@@ -30,7 +30,7 @@ class Canvas:
     def __init__(self, label: Any, width: int, height: int) -> None:
         self._label = label
         self.width, self.height = width, height
-        ratio = float(label.devicePixelRatioF())
+        ratio = float(getattr(label, "devicePixelRatioF", lambda: 1.0)())
         self._pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))
         self._pixmap.setDevicePixelRatio(ratio)
         self._pixmap.fill(qt.QColor(0, 0, 0, 0))

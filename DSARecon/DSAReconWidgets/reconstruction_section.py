@@ -61,7 +61,7 @@ class ReconstructionSection(Section):
         ):  # fmt: skip
             selectValue(combo, value)
         if node.outputFolder == Path():
-            self.panel.setParameter("outputFolder", _documents(), quietly=True)
+            self.panel.setParameter("outputFolder", Path.home() / "Documents" / "DSARecon", quietly=True)
         showPath(ui.outputFolderEdit, Path(node.outputFolder))
         describe(ui.methodCombo, method_entry(node.method).summary)
         self.panel.controller.livePreview = bool(node.livePreview)
@@ -116,7 +116,7 @@ class ReconstructionSection(Section):
 
     def _editing(self) -> bool:
         """Whether the user's change came from an editor, which must not be replaced while it has the focus."""
-        return any(editor.widget.hasFocus() for editor in self._editors)
+        return any(editor.widget.focus for editor in self._editors)
 
     def _buildOptions(self, values: dict[str, Any]) -> None:
         node = self.panel.parameterNode
@@ -162,11 +162,6 @@ class ReconstructionSection(Section):
     def _cancel(self) -> None:
         self.panel.controller.cancel()
         self.panel.refresh()
-
-
-def _documents() -> Path:
-    folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
-    return Path(str(folder)) / "DSARecon"
 
 
 def _preset(name: str) -> tuple[str, str, str]:

@@ -320,7 +320,8 @@ class DSAReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if shown is None or self.parameterNode is None:
             return
         first = len(self.results) == 1
-        if first:
+        moving = [found for found in self.comparable(shown) if found is not shown and not found.is_static]
+        if not moving:  # else the results are compared at the time that is shown
             self.setParameter("timeS", current_time(shown.browser))
         for button in (self.ui.displaySection, self.ui.novelSection, self.ui.compareSection):
             button.collapsed = False
@@ -339,4 +340,4 @@ class DSAReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DSAReconLib.rendering.pose import pose_from_angles
 
         prepare_threed_view(view.mrmlViewNode())
-        aim_camera(view.cameraNode(), pose_from_angles(shown.result.geometry, 0.0, 0.0))
+        aim_camera(layout.cameraOf(view), pose_from_angles(shown.result.geometry, 0.0, 0.0))

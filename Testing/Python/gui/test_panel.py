@@ -1,6 +1,6 @@
 """The panel before anything is reconstructed: what can be pressed, and why not."""
 
-
+# ruff: noqa: E402 - qt and the module exist once the stand-in for the desktop was made
 
 import subprocess
 import sys
@@ -11,11 +11,13 @@ import pytest
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
-import slicer
-from DSAReconWidgets import parameters
 from helpers.panel import DESKTOP, TESTS, choose_folder, row_texts
 
 pytestmark = pytest.mark.gui
+
+import slicer
+from DSAReconWidgets import parameters
+
 NEEDS_RESULT = ("novelViewButton", "exportNrrdButton", "exportStlButton", "exportDicomButton", "removeResultButton")
 
 

@@ -1,6 +1,6 @@
 """Reconstructing by the panel's buttons: with the real worker, cancelled, crashed, queued, pressed twice."""
 
-
+# ruff: noqa: E402 - qt and the module exist once the stand-in for the desktop was made
 
 import json
 import os
@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
-from DSAReconWidgets.controller import State
-from DSAReconWidgets.outcome import JobState
 from helpers.panel import DESKTOP, doubles_in, row_texts, set_up_quick_job, start_double
 
 pytestmark = pytest.mark.gui
+
+from DSAReconWidgets.controller import State
+from DSAReconWidgets.outcome import JobState
 
 
 @pytest.fixture(autouse=True)
@@ -124,10 +125,11 @@ def test_pressing_reconstruct_twice_runs_it_once_and_other_settings_queue(panel,
     panel.ui.reconstructButton.click()
     jobs = panel.controller.jobs
     assert len({job.job.out for job in jobs}) == 2
+    panel.ui.jobTree.setCurrentItem(panel.ui.jobTree.topLevelItem(1))
+    panel.ui.jobCancelButton.click()
     DESKTOP.wait_for(lambda: all(job.state.isFinal for job in jobs), timeout_s=180, what="the jobs")
     DESKTOP.spin(0.2)
-    assert {job.state for job in jobs} == {JobState.FINISHED}
-    assert sorted(found.name for found in panel.results) == ["FDK 10 views", "FDK 12 views"]
+    assert [found.name for found in panel.results] == ["FDK 12 views"]
 
 
 def test_closing_the_scene_during_a_run_keeps_the_result(panel, tiny_case, tmp_path):
@@ -168,8 +170,7 @@ def test_closing_slicer_during_a_run_leaves_no_child(panel, tiny_case, tmp_path)
 def test_progress_shows_stage_time_and_preview(panel, tiny_case, tmp_path):
     with doubles_in(panel):
         start_double(panel, tiny_case, tmp_path / "a")
-        _wait_until_working(panel)
-        assert panel.ui.stageLabel.text.startswith("Fit: ")
+        DESKTOP.wait_for(lambda: panel.ui.stageLabel.text.startswith("Fit: "), what="the stage")
         assert "loss" in panel.ui.metricsLabel.text
         DESKTOP.wait_for(lambda: panel.ui.previewLabel.visible, what="the preview")
         DESKTOP.wait_for(lambda: "left" in panel.ui.stageLabel.text, what="the time left")

@@ -1,6 +1,6 @@
 """Results in the panel: shown, played, measured, compared, exported, and taken away at any moment."""
 
-
+# ruff: noqa: E402 - qt and the module exist once the stand-in for the desktop was made
 
 import shutil
 
@@ -10,15 +10,16 @@ import pytest
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
+from helpers.panel import DESKTOP, row_texts
+
+pytestmark = pytest.mark.gui
+
 import qt
 import slicer
 from DSAReconWidgets import layout
-from helpers.panel import DESKTOP, row_texts
 
 from DSAReconLib.mrml.core_application import read_bundle, save_bundle
 from DSAReconLib.mrml.sequence import current_time
-
-pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
@@ -263,6 +264,15 @@ def test_arrival_colors_and_curve_have_no_meaning_for_a_static_result(panel, tmp
     for widget in (panel.ui.timeSlider, panel.ui.playButton, panel.ui.arrivalCheckBox, panel.ui.placePointButton):
         assert not widget.enabled
         assert "does not change over time" in widget.toolTip
+
+
+def test_result_that_changes_starts_at_its_fullest_time_after_a_static_one(panel, result_folders, tmp_path):
+    from helpers.scene_cases import write_truth_result
+
+    panel.openResult(write_truth_result(tmp_path / "static", static=True))
+    panel.openResult(result_folders[0])
+    DESKTOP.spin()
+    assert panel.ui.timeSlider.value > 1
 
 
 def test_numbers_of_the_curve_are_those_of_the_model(panel, shown):

@@ -124,7 +124,7 @@ def test_sources_use_nothing_that_only_pyside_has(path):
 def test_sources_import_nothing_that_slicer_lacks(path):
     allowed = {
         "slicer", "qt", "ctk", "vtk", "numpy", "DICOMLib", "DSAReconLib", "DSAReconWidgets", "scipy", "pydicom",
-        "SimpleITK", "SampleData", "PyTorchUtils", "packaging",
+        "SimpleITK", "SampleData", "PyTorchUtils", "packaging", "pip",
     }  # fmt: skip
     import sys
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import slicer
@@ -16,6 +17,10 @@ def boot() -> Any:
     context = core_context()
     _kept.append(context)
     context.volume_rendering_logic.SetDefaultRenderingMethod("vtkMRMLCPURayCastVolumeRenderingDisplayNode")
+    cameras = slicer.vtkSlicerCamerasModuleLogic()
+    cameras.SetMRMLApplicationLogic(context.application_logic)
+    cameras.SetMRMLScene(slicer.mrmlScene)
+    slicer.modules.cameras = SimpleNamespace(name="Cameras", logic=lambda: cameras)
     for name, tag in (("vtkMRMLSelectionNode", "Singleton"), ("vtkMRMLInteractionNode", "Singleton")):
         if slicer.mrmlScene.GetSingletonNode(tag, name) is None:
             node = getattr(slicer, name)()

@@ -29,16 +29,6 @@ class ThreeDView:
             self._window.AddRenderer(vtk.vtkRenderer())
         return self._window
 
-    def cameraNode(self) -> Any:
-        scene = slicer.mrmlScene
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
-            camera = scene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
-            if camera.GetLayoutName() == self._node.GetLayoutName():
-                return camera
-        camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
-        camera.SetLayoutName(self._node.GetLayoutName())
-        return camera
-
     def resetFocalPoint(self) -> None:
         """Nothing is shown that it could turn to."""
 
@@ -169,8 +159,21 @@ class LayoutManager:
                 node.SetName(f"View{tag}")
                 node = slicer.mrmlScene.AddNode(node)
             if cls == "vtkMRMLViewNode":
+                _give_camera(node)
                 found.append(node)
         return found
+
+
+def _give_camera(view: Any) -> None:
+    """Every 3D view has a camera, found by the view's name."""
+    scene, name = slicer.mrmlScene, view.GetLayoutName()
+    count = scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")
+    cameras = [scene.GetNthNodeByClass(number, "vtkMRMLCameraNode") for number in range(count)]
+    if not any(camera.GetLayoutName() == name for camera in cameras):
+        camera = slicer.vtkMRMLCameraNode()
+        camera.SetLayoutName(name)
+        camera.SetName(f"Camera {name}")
+        scene.AddNode(camera)
 
 
 class _LayoutLogic:
