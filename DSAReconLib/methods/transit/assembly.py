@@ -24,6 +24,7 @@ def assembled(
     plan: RefinementPlan | None,
     evidence: Evidence,
     box: VolumeGrid,
+    scatter_share: float,
     progress: Progress,
 ) -> Reconstruction:
     """The reconstruction of record from the last stage that ran."""
@@ -43,7 +44,7 @@ def assembled(
     if len(solution.support):
         model = render(state, evidence, basis)
         maps["confidence"] = confidence_map(volume, evidence, model)
-    facts = _facts(solution, state, plan, evidence)
+    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share}
     progress.report("output", 1.0)
     return Reconstruction(
         volume,

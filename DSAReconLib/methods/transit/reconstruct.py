@@ -102,7 +102,8 @@ def reconstruct(
     if config.refine_steps and len(saved.solution.support):
         saved, plan = _refined(job, saved)
         state = saved.gaussians
-    return assembled(saved.solution, state, plan, calibrated(job.evidence, saved.calibration), job.box, progress)
+    evidence = calibrated(job.evidence, saved.calibration)
+    return assembled(saved.solution, state, plan, evidence, job.box, saved.calibration.scatter, progress)
 
 
 def _job(
