@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -39,8 +41,10 @@ class FirstUseSection(Section):
         if installing:
             return
         if self._missing:
-            text = _("<b>To reconstruct, some packages have to be installed once:</b> {names}. Viewing works already.")
-            showText(ui.setupText, text.format(names=", ".join(self._missing)))
+            text = _("<b>Before the first reconstruction</b> some packages have to be installed: {names}.")
+            showText(
+                ui.setupText, text.format(names=", ".join(re.split("[<>=!~ ]", name)[0] for name in self._missing))
+            )
         else:
             showText(ui.setupText, _("Research software, not a medical device."))
 

@@ -33,8 +33,8 @@ class ProgressSection(Section):
         self._listed: list[int] = []
         ui, controller = self.ui, self.panel.controller
         ui.jobTree.setHeaderLabels([_("Reconstruction"), _("State"), _("Views")])
-        ui.jobTree.setColumnWidth(0, 190)
-        ui.jobTree.setColumnWidth(1, 110)
+        ui.jobTree.setColumnWidth(0, 180)
+        ui.jobTree.setColumnWidth(1, 130)
         ui.jobTree.connect("itemSelectionChanged()", self._showJobButtons)
         ui.jobLogButton.connect("clicked()", lambda: self._withSelected(self._showLog))
         ui.jobShowButton.connect("clicked()", lambda: self._withSelected(self._showResult))

@@ -224,7 +224,7 @@ def test_diagnosis_is_shown_and_copied(panel):
 
 
 def test_missing_packages_are_named_with_a_button(panel, monkeypatch):
-    monkeypatch.setattr(panel.controller, "missing", lambda: ["numba", "tqdm"])
+    monkeypatch.setattr(panel.controller, "missing", lambda: ["numba>=0.60", "tqdm"])
     panel.firstUse.forget()
     panel.update()
     assert "numba, tqdm" in panel.ui.setupText.text
