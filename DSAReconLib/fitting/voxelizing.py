@@ -35,14 +35,15 @@ def dynamic_volume(gaussians: RadiativeGaussians, grid: VolumeGrid, *, floor: fl
     scales = np.sqrt(gaussians.scales_mm**2 + variance)
     share = (gaussians.scales_mm / scales).prod(1)
     shapes = (gaussians.means_mm, scales, gaussians.quats_wxyz)
-    options = {"cutoff_sigma": VOXEL_CUTOFF_SIGMA}
     coefficients = np.ascontiguousarray(gaussians.coefficients.T * share[:, None])
     mean = np.ascontiguousarray(coefficients.mean(1)[None])
-    total = cpu.voxelize(*shapes, mean, *place, grid.shape_zyx, **options)
+    total = cpu.voxelize(*shapes, mean, *place, grid.shape_zyx, cutoff_sigma=VOXEL_CUTOFF_SIGMA)
     support = np.flatnonzero(total[0] > floor)
     index = np.full(grid.num_voxels, -1, np.int32)
     index[support] = np.arange(len(support), dtype=np.int32)
-    values = cpu.voxelize_supported(*shapes, coefficients, *place, index.reshape(grid.shape_zyx), **options)
+    values = cpu.voxelize_supported(
+        *shapes, coefficients, *place, index.reshape(grid.shape_zyx), cutoff_sigma=VOXEL_CUTOFF_SIGMA
+    )
     return DynamicVolume(grid, np.ascontiguousarray(values.T), gaussians.basis, support)
 
 

@@ -5,7 +5,7 @@ Functions of arrays; the CPU runs numba, other devices the torch reference.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +80,7 @@ def splat_xray(
         return _splat_torch(arrays, geometry, cutoff_sigma, pixel_box, affine, device)
     from DSAReconLib.kernels.splat import cpu
 
-    options = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
+    options: dict[str, Any] = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
     return cpu.splat_forward(*arrays, *packed_views(geometry), **options)
 
 
@@ -108,7 +108,7 @@ def splat_xray_adjoint(
     expected = (len(geometry), *geometry.detector_shape)
     if images.shape != expected:
         raise ValueError(f"gradients must have shape {expected}; got {images.shape}")
-    options = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
+    options: dict[str, Any] = {"cutoff_sigma": cutoff_sigma, "pixel_box": pixel_box, "affine": affine}
     shape_grads, amplitude_grads, _ = cpu.splat_adjoint(*arrays, *packed_views(geometry), images, **options)
     return SplatGradients(shape_grads[:, :3], shape_grads[:, 3:6], shape_grads[:, 6:], amplitude_grads)
 

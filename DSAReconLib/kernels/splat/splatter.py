@@ -70,8 +70,8 @@ class XraySplatter:
             return cpu.splat_forward(*shapes, amplitudes, self._views[index], self._lengths[index], **self._options)
         from DSAReconLib.kernels.cuda import xray_splat
 
-        arrays, device_views = self._moved(shapes, amplitudes, index)
-        images = xray_splat.splat_forward(*arrays, device_views, launch=self._launch, **self._options)
+        arguments = self._moved(shapes, amplitudes, index)
+        images = xray_splat.splat_forward(*arguments, launch=self._launch, **self._options)
         return images.cpu().numpy()
 
     def gradients(
@@ -89,9 +89,9 @@ class XraySplatter:
 
             from DSAReconLib.kernels.cuda import xray_splat
 
-            arrays, device_views = self._moved(shapes, amplitudes, index)
             slopes = torch.from_numpy(np.ascontiguousarray(image_gradients, np.float32)).to(self._device)
-            found = xray_splat.splat_adjoint(*arrays, device_views, slopes, launch=self._launch, **self._options)
+            arguments = (*self._moved(shapes, amplitudes, index), slopes)
+            found = xray_splat.splat_adjoint(*arguments, launch=self._launch, **self._options)
             by_shape, by_amplitude, pulls = (tensor.cpu().numpy() for tensor in found)
         return ShapeGradients(by_shape[:, :3], by_shape[:, 3:6], by_shape[:, 6:], by_amplitude, pulls)
 
@@ -99,11 +99,11 @@ class XraySplatter:
     def _on_cpu(self) -> bool:
         return self._device == "cpu" and self._launch is None
 
-    def _moved(self, shapes: Shapes, amplitudes: FloatArray, index: NDArray[np.int64]) -> tuple[list[Any], Any]:
-        """Everything as tensors on the device."""
+    def _moved(self, shapes: Shapes, amplitudes: FloatArray, index: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Shapes, amplitudes and view constants on the device."""
         import torch
 
         from DSAReconLib.kernels.cuda.xray_splat import DeviceViews
 
         arrays = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in (*shapes, amplitudes)]
-        return arrays, DeviceViews.of(self._views[index], self._lengths[index], self._device)
+        return (*arrays, DeviceViews.of(self._views[index], self._lengths[index], self._device))

@@ -24,8 +24,12 @@ FloatArray = NDArray[np.float32]
 
 _LINK_VOXELS = 0.02
 """Gaussians that stand for less do not link others to a cluster."""
-_SPECKS_EVERY = 4
-"""Clusters are looked for at every n-th control."""
+_SPECKS_EVERY = 2
+"""Clusters are looked for at every n-th control ..."""
+_PAUSE_SHARE = 0.85
+"""... and pruning ends at this share of the steps, so that what is left can settle."""
+_LAST_SPECKS = 0.25
+"""At the end only clusters below this share of the configured size go."""
 
 
 def controlled(
@@ -69,10 +73,21 @@ def controlled(
             room=config.max_gaussians - len(table),
         )
     table = _edited(table, row_edit(len(table), clone=clone, split=split, prune=prune), rng)
-    last = done >= config.steps
-    if config.prune_specks and (last or done % (_SPECKS_EVERY * config.control_every) == 0):
+    if config.prune_specks and done % (_SPECKS_EVERY * config.control_every) == 0:
         table = without_specks(table, voxel_mm, reference, config.prune_specks / views)
     return table
+
+
+def settling(config: Config, done: int) -> bool:
+    """Whether the Gaussians shall be left alone from now on."""
+    return done > _PAUSE_SHARE * config.steps
+
+
+def finished(table: GaussianTable, config: Config, voxel_mm: float, reference: float, views: int) -> GaussianTable:
+    """The table after the last step, without the smallest clusters."""
+    if not config.prune_specks:
+        return table
+    return without_specks(table, voxel_mm, reference, _LAST_SPECKS * config.prune_specks / views)
 
 
 def filled_voxels(table: GaussianTable, voxel_mm: float, reference: float) -> FloatArray | None:

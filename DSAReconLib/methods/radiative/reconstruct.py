@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _FRAMES = 101
 _VIEWS_PER_KNOT = 1.9
 _KNOTS_LIMITS = (4, 40)
-_THRESHOLD_SHARE = 0.16
+_THRESHOLD_SHARE = 0.125
 _THRESHOLD_PERCENTILE = 99.5
 """Of the brightest-fifth mean of the lit voxels: taken for that of a voxel filled with contrast."""
 _LIT_SHARE, _VOLUME_FLOOR_SHARE = 0.07, 1e-3

@@ -153,9 +153,9 @@ def _gaussians(
         distance, _ = cKDTree(means).query(means, _SCALE_NEIGHBORS + 1)
         # lonely voxels stand for no more than themselves
         sigmas = np.minimum(np.sqrt((distance[:, 1:] ** 2).mean(1)), 2 * spacing)
-    sigmas = config.first_scale * sigmas
+    sigmas = (config.first_scale * sigmas).astype(np.float32)
     coefficients = None
     if functions is not None:
         height = np.maximum(values, _LOWEST_ATTENUATION) * spacing**3 / (GAUSSIAN_VOLUME * sigmas**3)
-        coefficients = np.repeat(height[:, None], functions, axis=1)
+        coefficients = np.repeat(height[:, None], functions, axis=1).astype(np.float32)
     return GaussianTable.isotropic(means, sigmas, scale_bounds(region, config), coefficients)

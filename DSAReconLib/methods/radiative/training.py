@@ -19,7 +19,7 @@ from DSAReconLib.fitting.density import VisibilityStatistics
 from DSAReconLib.fitting.image_loss import ImageLoss
 from DSAReconLib.kernels.splat.splatter import ShapeGradients, XraySplatter
 from DSAReconLib.methods.radiative.config import Config
-from DSAReconLib.methods.radiative.control import controlled
+from DSAReconLib.methods.radiative.control import controlled, finished, settling
 from DSAReconLib.methods.radiative.seeding import SeedRegion, backprojected, further_gaussians
 from DSAReconLib.models.attenuation_field import AttenuationField
 from DSAReconLib.models.gaussian_table import GaussianTable
@@ -206,14 +206,13 @@ class Trainer:
 
     def _control(self, done: int) -> None:
         """Prune, grow and reseed after ``done`` steps where it is time to."""
-        config = self._scene.config
-        due = done % config.control_every == 0 and done < config.steps
-        if due or done == config.steps:
-            scene = self._scene
-            views = len(scene.angiogram)
-            voxel = scene.region.spacing_mm
+        scene, config = self._scene, self._scene.config
+        views, voxel = len(scene.angiogram), scene.region.spacing_mm
+        if done == config.steps:
+            self.table = finished(self.table, config, voxel, scene.reference, views)
+        elif done % config.control_every == 0 and not settling(config, done):
             self.table = controlled(self.table, self.statistics, config, done, voxel, scene.reference, views)
-            if done in _reseed_steps(config) and due:
+            if done in _reseed_steps(config):
                 self._reseed()
             self.statistics = VisibilityStatistics(len(self.table))
             self._find_neighbors()
