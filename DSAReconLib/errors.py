@@ -71,6 +71,12 @@ class ResultError(DSAReconError):
     default_code = "result.invalid"
 
 
+class NetworkError(DSAReconError):
+    """A server cannot be reached, refuses, or does not do what was asked."""
+
+    default_code = "network.failed"
+
+
 class JobCancelled(DSAReconError):
     """The user (or the end of the parent process) cancelled the job.
 
