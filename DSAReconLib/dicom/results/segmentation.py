@@ -1,0 +1,86 @@
+"""Vessel mask as a binary Segmentation (PS3.3 A.51)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.dicom.attributes import quiet
+from DSAReconLib.dicom.results.common import (
+    DISCLAIMER,
+    MANUFACTURER,
+    ResultIdentity,
+    identify,
+    optional_highdicom,
+    set_content_moment,
+    set_lossy,
+)
+from DSAReconLib.geometry import VolumeGrid
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_VESSEL_COLOR_LAB = (38000, 50000, 45000)  # the red that Slicer gives vessels, roughly
+
+
+def segmentation_object(
+    inside: NDArray[np.bool_], grid: VolumeGrid, reference: Dataset, identity: ResultIdentity
+) -> Dataset:
+    """The vessels as one segment, one frame per z; ``reference`` is the X-Ray 3D object that it is drawn on.
+
+    Parameters
+    ----------
+    inside
+        (z, y, x), at least one voxel.
+    grid
+        The grid of ``reference``.
+
+    Raises
+    ------
+    DependencyError
+        highdicom is not installed.
+    """
+    if inside.shape != grid.shape_zyx or not inside.any():
+        raise ValueError(f"inside must have the grid's shape {grid.shape_zyx} and hold a voxel; got {inside.shape}")
+    highdicom = optional_highdicom("A segmentation")
+    from pydicom.sr.codedict import codes
+
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=identity.method, version=identity.version, family=codes.DCM.MorphologicalOperations
+    )
+    segment = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Vessels",
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=codes.SCT.BloodVessel,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        tracking_uid=identity.uid("vessels", "tracking"),
+        tracking_id="vessels",
+    )
+    segment.RecommendedDisplayCIELabValue = list(_VESSEL_COLOR_LAB)
+    with quiet():
+        dataset: Dataset = highdicom.seg.Segmentation(
+            source_images=[reference],
+            pixel_array=inside.astype(np.uint8),
+            segmentation_type="BINARY",
+            segment_descriptions=[segment],
+            series_instance_uid=identity.uid("vessels"),
+            series_number=identity.series_number("vessels"),
+            sop_instance_uid=identity.uid("vessels", 1),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=identity.version,
+            device_serial_number="none",
+            content_label="VESSELS",
+            content_description=f"Vessels ({DISCLAIMER})",
+            omit_empty_frames=False,
+        )
+    identify(dataset, identity, "vessels")
+    set_lossy(dataset, identity)
+    set_content_moment(dataset, identity.moment(0.0) or identity.finished)
+    return dataset
