@@ -1,0 +1,112 @@
+"""Where the novel view looks from: the 3D camera, C-arm angles, or the poses of the acquired run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from DSAReconLib.mrml.camera import aim_camera, camera_angles, pose_of_camera
+from DSAReconLib.rendering.pose import ViewPose, pose_from_angles, pose_of_frame
+from DSAReconLib.viewer.novel import filling, zoomed
+from DSAReconLib.viewer.scene import ViewerScene
+from DSAReconLib.viewer.state import FOLLOW_ANGLES, FOLLOW_CAMERA, FOLLOW_RUN
+
+PRIMARY_LIMIT_DEG, SECONDARY_LIMIT_DEG = 180.0, 85.0
+_TURN_DEG = 180.0  # by dragging over the whole area
+_ZOOM_PER_SPIN = 1.1
+_ZOOM_LIMITS = (0.3, 12.0)
+
+
+@dataclass
+class Viewpoint:
+    """The pose of the novel view.
+
+    Parameters
+    ----------
+    scene
+        Whose camera, time and run count.
+    follow
+        One of ``FOLLOW_CAMERA``, ``FOLLOW_ANGLES``, ``FOLLOW_RUN``.
+    primary_deg, secondary_deg
+        Positioner angles of ``FOLLOW_ANGLES``, degrees; LAO and CRA positive.
+    zoom
+        Enlargement of views that do not follow the camera.
+    """
+
+    scene: ViewerScene
+    follow: str = FOLLOW_CAMERA
+    primary_deg: float = 0.0
+    secondary_deg: float = 0.0
+    zoom: float = 1.0
+    time_s: float = 0.0
+
+    def pose(self, shape: tuple[int, int], area: tuple[int, int] | None = None) -> ViewPose:
+        """Pose of a picture of (rows, columns) over the whole area of (width, height) pixels."""
+        if self.follow == FOLLOW_CAMERA:
+            rows, columns = shape
+            return pose_of_camera(self.scene.camera_node, area or (columns, rows), shape)
+        geometry = self.scene.result.geometry
+        if self.follow == FOLLOW_RUN:
+            pose = pose_of_frame(geometry, self.scene.frame_near(self.time_s))
+        else:
+            pose = pose_from_angles(geometry, self.primary_deg, self.secondary_deg)
+        return zoomed(filling(pose, shape), self.zoom)
+
+    @property
+    def angles_deg(self) -> tuple[float, float]:
+        """Positioner angles of the present view, degrees."""
+        if self.follow == FOLLOW_CAMERA:
+            return camera_angles(self.scene.camera_node)
+        if self.follow == FOLLOW_RUN:
+            return self.scene.angles_near(self.time_s)
+        return self.primary_deg, self.secondary_deg
+
+    def set_angles(self, primary_deg: float, secondary_deg: float) -> None:
+        """Look from these angles."""
+        self.follow = FOLLOW_ANGLES
+        self.primary_deg = (primary_deg + PRIMARY_LIMIT_DEG) % (2 * PRIMARY_LIMIT_DEG) - PRIMARY_LIMIT_DEG
+        self.secondary_deg = min(max(secondary_deg, -SECONDARY_LIMIT_DEG), SECONDARY_LIMIT_DEG)
+
+    def drag(self, right: float, up: float) -> None:
+        """Turn as by dragging over parts of the area."""
+        if self.follow == FOLLOW_CAMERA:
+            camera = self.scene.camera_node.GetCamera()
+            camera.Azimuth(-_TURN_DEG * right)
+            camera.Elevation(-_TURN_DEG * up)
+            camera.OrthogonalizeViewUp()
+            self.scene.camera_node.Modified()
+        else:
+            primary, secondary = self.angles_deg
+            self.set_angles(primary + _TURN_DEG * right, secondary - _TURN_DEG * up)
+
+    def wheel(self, spin: float) -> None:
+        """Zoom in (positive) or out."""
+        factor = _ZOOM_PER_SPIN**spin
+        if self.follow == FOLLOW_CAMERA:
+            camera = self.scene.camera_node.GetCamera()
+            camera.Dolly(factor)
+            self.scene.camera_node.Modified()
+        else:
+            self.zoom = min(max(self.zoom * factor, _ZOOM_LIMITS[0]), _ZOOM_LIMITS[1])
+
+    def aim_camera(self) -> None:
+        """Let the 3D camera look from the present angles."""
+        pose = self.pose((512, 512))
+        aim_camera(self.scene.camera_node, pose)
+        self.scene.camera_node.Modified()
+
+    def movie_poses(self, kind: str, shape: tuple[int, int], count: int) -> list[ViewPose]:
+        """Poses of a movie: ``"rotation"`` = once around at the present secondary angle, ``"time"`` = present view."""
+        if kind == "rotation":
+            geometry = self.scene.result.geometry
+            primary, secondary = self.angles_deg
+            turns = ((primary + 360.0 * number / count + 180.0) % 360.0 - 180.0 for number in range(count))
+            return [zoomed(filling(pose_from_angles(geometry, turn, secondary), shape), self.zoom) for turn in turns]
+        if self.follow == FOLLOW_RUN:
+            start, end = self.scene.time_range_s
+            times = [start + (end - start) * number / max(count - 1, 1) for number in range(count)]
+            geometry = self.scene.result.geometry
+            return [
+                zoomed(filling(pose_of_frame(geometry, self.scene.frame_near(time)), shape), self.zoom)
+                for time in times
+            ]
+        return [self.pose(shape)] * count
