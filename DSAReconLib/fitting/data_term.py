@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.fitting.pixel_weights import pixel_weights
 from DSAReconLib.fitting.projection import ViewProjection
 
 if TYPE_CHECKING:
@@ -76,14 +77,3 @@ class ProjectionLoss:
             chords = self._projection.project(views, ones) * self._weights[views]
             result.addmm_(mixing[views].T, self._projection.backproject(views, chords))
         return result.mul_(self._scale)
-
-
-def pixel_weights(angiogram: Angiogram, by_variance: bool) -> np.ndarray:
-    """Weights (V, R, C), float32: 0 without a measurement, else 1 or median variance / variance."""
-    variance = np.broadcast_to(angiogram.variance, angiogram.line_integrals.shape)
-    measured = np.isfinite(variance) & np.isfinite(angiogram.line_integrals)
-    if not by_variance or not measured.any():
-        return measured.astype(np.float32)
-    middle = np.median(variance[measured])
-    usable = measured & (variance > 0)
-    return np.where(usable, middle / np.where(usable, variance, 1), 0).astype(np.float32)

@@ -65,12 +65,7 @@ _ENTRIES = (
         "Vessel probability, static and dynamic attenuation as neural fields.",
         needs_torch=True,
     ),
-    MethodEntry(
-        "radiative",
-        "4DRGS",
-        "Anisotropic Gaussians with changing attenuation, splatted to line integrals.",
-        needs_torch=True,
-    ),
+    MethodEntry("radiative", "4DRGS", "Anisotropic Gaussians with changing attenuation, splatted to line integrals."),
     MethodEntry(
         "togs",
         "TOGS",

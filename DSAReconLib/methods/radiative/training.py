@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.fitting.course_priors import CoursePriors, nearest
-from DSAReconLib.fitting.data_term import pixel_weights
 from DSAReconLib.fitting.density import VisibilityStatistics
 from DSAReconLib.fitting.image_loss import ImageLoss
+from DSAReconLib.fitting.pixel_weights import pixel_weights
 from DSAReconLib.kernels.splat.splatter import ShapeGradients, XraySplatter
 from DSAReconLib.methods.radiative.config import Config
 from DSAReconLib.methods.radiative.control import controlled, finished, settling

@@ -10,9 +10,10 @@ from helpers.contrast_runs import tubes  # noqa: E402
 
 from DSAReconLib.checkpoint import CheckpointStore  # noqa: E402
 from DSAReconLib.errors import JobCancelled  # noqa: E402
-from DSAReconLib.fitting.data_term import ProjectionLoss, pixel_weights  # noqa: E402
+from DSAReconLib.fitting.data_term import ProjectionLoss  # noqa: E402
 from DSAReconLib.fitting.loop import FittingLoop  # noqa: E402
 from DSAReconLib.fitting.optimizers import AcceleratedDescent, ProjectedAdam  # noqa: E402
+from DSAReconLib.fitting.pixel_weights import pixel_weights  # noqa: E402
 from DSAReconLib.fitting.projection import FootprintProjection, JosephProjection  # noqa: E402
 from DSAReconLib.fitting.region import bounding_box, contrast_support, refined_support  # noqa: E402
 from DSAReconLib.geometry import VolumeGrid  # noqa: E402

@@ -1,5 +1,8 @@
 """Radiative Gaussians on two tubes: quality, variants, resuming, cancelling, missing pixels."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -181,3 +184,22 @@ def test_the_paper_preset_keeps_the_published_values():
     assert (config.scale_min, config.scale_max, config.ssim_weight, config.time_jitter) == (0.1, 10.0, 0.2, 1.0)
     assert (config.gradient_threshold, config.prune_attenuation, config.control_every) == (1e-4, 1e-6, 200)
     assert (config.time_basis, config.integral) == ("neural", "affine")
+
+
+def test_the_default_path_runs_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from dataclasses import replace\n"
+        "from helpers.contrast_runs import tubes\n"
+        "from DSAReconLib.methods.radiative.config import Config\n"
+        "from DSAReconLib.methods.radiative.reconstruct import reconstruct\n"
+        "from DSAReconLib.progress import SilentProgress\n"
+        "run = tubes(views=8)[0]\n"
+        "config = Config(steps=3, points=500)\n"
+        "grid = run.geometry.field_of_view_grid()\n"
+        "result = reconstruct(run, grid, config, device='cpu', progress=SilentProgress())\n"
+        "assert len(result.gaussians)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
