@@ -99,7 +99,7 @@ class Config:
         maximum=5,
     )
     sparsity: float = parameter(
-        3e-4, "Weight of the projected mass, against the mean slope of the data term.", source=_OURS, minimum=0
+        1.5e-4, "Weight of the projected mass, against the mean slope of the data term.", source=_OURS, minimum=0
     )
     reweighting: float = parameter(
         0.05,
@@ -132,13 +132,13 @@ class Config:
         1e-6, "Accumulated attenuation below which to prune.", unit="1/mm", source="paper: 1e-6", minimum=0
     )
     prune_volume: float = parameter(
-        2e-3, "Prune what stands for less than this share of a filled voxel.", source=_OURS, minimum=0
+        1e-3, "Prune what stands for less than this share of a filled voxel.", source=_OURS, minimum=0
     )
     prune_random: float = parameter(
         0.0, "Share pruned at random at each growing control.", source="paper's ablation: 0.08", minimum=0, maximum=0.5
     )
     prune_specks: float = parameter(
-        15.0, "Prune clusters of fewer filled voxels times views.", unit="voxels", source=_OURS, minimum=0
+        6.0, "Prune clusters of fewer filled voxels times views.", unit="voxels", source=_OURS, minimum=0
     )
     max_gaussians: int = parameter(200_000, "No growing beyond this number.", source="paper: none", minimum=100)
     field_log2_entries: int = parameter(
