@@ -11,8 +11,8 @@ from pathlib import Path
 from DSAReconLib.errors import ConfigError
 
 USER_VARIABLE = "DSARECON_PACS_USER"
-PASSWORD_VARIABLE = "DSARECON_PACS_PASSWORD"  # noqa: S105 - the name of a variable
-TOKEN_VARIABLE = "DSARECON_PACS_TOKEN"  # noqa: S105 - the name of a variable
+PASSWORD_VARIABLE = "DSARECON_PACS_PASSWORD"
+TOKEN_VARIABLE = "DSARECON_PACS_TOKEN"
 FILE_VARIABLE = "DSARECON_PACS_CREDENTIALS"
 
 _KEYS = ("user", "password", "token")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from email.message import Message
-from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
+
+_PIECE = 1 << 16
 
 
 class IncompleteAnswer(ValueError):
@@ -72,51 +73,47 @@ def _next(chunks: Iterator[bytes]) -> bytes:
 
 
 class StoreRequest:
-    """Body of a STOW-RS request with one file, read in pieces while it is sent.
+    """Body of a STOW-RS request with one object, read in pieces while it is sent.
 
     Parameters
     ----------
-    path
-        The file.
+    file
+        The object in the DICOM file format, opened for reading.
     stop
         When set, reading fails, which ends the request.
     on_bytes
         Told how many bytes of the file were read.
     """
 
-    def __init__(self, path: Path, stop: threading.Event, on_bytes: Callable[[int], None]) -> None:
+    def __init__(self, file: BinaryIO, stop: threading.Event, on_bytes: Callable[[int], None]) -> None:
         boundary = uuid.uuid4().hex
         self.content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
         self._head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self._file = open(path, "rb")
-        self._length = len(self._head) + path.stat().st_size + len(self._tail)
-        self._stop, self._on_bytes = stop, on_bytes
-
-    def __enter__(self) -> StoreRequest:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+        self._file, self._stop, self._on_bytes = file, stop, on_bytes
+        self._length = len(self._head) + os.fstat(file.fileno()).st_size + len(self._tail)
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Pieces of the message; requests sends only what can be iterated without loading it."""
+        while piece := self.read(_PIECE):
+            yield piece
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes; the parts of the message come one after the other."""
         if self._stop.is_set():
             raise InterruptedError("given up")
         if self._head:
-            part, self._head = self._cut(self._head, size)
-            return part
+            piece, self._head = _cut(self._head, size)
+            return piece
         if piece := self._file.read(size):
             self._on_bytes(len(piece))
             return piece
-        part, self._tail = self._cut(self._tail, size)
-        return part
+        piece, self._tail = _cut(self._tail, size)
+        return piece
 
-    @staticmethod
-    def _cut(part: bytes, size: int) -> tuple[bytes, bytes]:
-        return (part, b"") if size < 0 else (part[:size], part[size:])
+
+def _cut(part: bytes, size: int) -> tuple[bytes, bytes]:
+    return (part, b"") if size < 0 else (part[:size], part[size:])

@@ -72,6 +72,10 @@ class Outcome:
     problem: str = ""
 
 
+class ObjectError(Exception):
+    """One object could not be moved; the others may."""
+
+
 class Archive(Protocol):
     """A server that keeps DICOM objects. ``label`` names it in messages, without credentials."""
 
@@ -130,6 +134,20 @@ def checked_uid(text: str, option: str) -> str:
             f"{option} is {text[:80]!r}, which is no DICOM UID.", hint="A UID has digits and dots, e.g. 1.2.840.1."
         )
     return text
+
+
+def wrong_content(path: Path, instance: StoredInstance) -> str:
+    """Why a received file is not the object that was asked for, or an empty text."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = dcmread(path, specific_tags=["SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True)
+    except (InvalidDicomError, OSError, ValueError, EOFError):
+        return "the answer is not a DICOM object"
+    if str(header.get("SOPInstanceUID", "")) != instance.sop_uid:
+        return "the answer is another object"
+    return ""
 
 
 def interruptible(
