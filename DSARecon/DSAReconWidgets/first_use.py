@@ -37,7 +37,7 @@ class FirstUseSection(Section):
         ui.installButton.visible = installing or bool(self._missing)
         busy = _("A reconstruction is running.") if state in (State.RUNNING, State.CANCELLING) else ""
         allow(ui.installButton, busy)
-        allow(ui.diagnoseButton, _("The check is running.") if self._diagnosing else busy and "")
+        allow(ui.diagnoseButton, _("The check is running.") if self._diagnosing else "")
         if installing:
             return
         if self._missing:

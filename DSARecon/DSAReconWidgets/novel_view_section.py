@@ -48,6 +48,7 @@ class NovelViewSection(Section):
         allow(ui.novelViewButton, reason)
         showText(ui.novelReasonLabel, reason)
         ui.novelControls.visible = self._view is not None
+        ui.novelViewButton.text = _("Hide novel view") if self._view is not None else _("Show novel view")
         steered = _("Switch “Follow the 3D view” off first.") if node.followCamera else ""
         for slider in (ui.primarySlider, ui.secondarySlider):
             allow(slider, steered)

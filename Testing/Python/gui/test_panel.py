@@ -17,6 +17,7 @@ pytestmark = pytest.mark.gui
 
 import slicer
 from DSAReconWidgets import parameters
+from DSAReconWidgets.controller import State
 
 NEEDS_RESULT = ("novelViewButton", "exportNrrdButton", "exportStlButton", "exportDicomButton", "removeResultButton")
 
@@ -233,6 +234,20 @@ def test_missing_packages_are_named_with_a_button(panel, monkeypatch):
     panel.firstUse.forget()
     panel.update()
     assert not panel.ui.installButton.visible
+
+
+def test_installation_shows_progress_and_can_be_cancelled(panel, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(panel.controller), "state", property(lambda self: State.INSTALLING))
+    monkeypatch.setattr(panel.controller, "cancel", lambda *arguments: asked.append(arguments))
+    panel.update()
+    panel.controller.installChanged("Downloading numba")
+    assert panel.ui.setupProgress.visible
+    assert panel.ui.setupText.text == "Downloading numba"
+    assert panel.ui.installButton.text == "Cancel"
+    assert not panel.ui.reconstructButton.visible
+    panel.ui.installButton.click()
+    assert asked == [()]
 
 
 def test_module_is_left_and_entered_twice_and_cleaned_up_twice(panel):

@@ -256,6 +256,26 @@ def test_export_that_fails_is_one_sentence(panel, shown, tmp_path, monkeypatch):
     assert panel.ui.exportLabel.text == ""
 
 
+def test_movie_is_written_by_a_child_process_while_the_panel_stays_alive(panel, shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *_arguments: str(tmp_path / "vessels.gif"))
+    panel.ui.exportMovieButton.click()
+    panel.ui.exportMovieButton.click()
+    DESKTOP.spin()
+    assert not panel.ui.exportStlButton.enabled
+    assert "Another export" in panel.ui.exportStlButton.toolTip
+    DESKTOP.wait_for(lambda: panel.ui.exportStlButton.enabled, timeout_s=180, what="the movie")
+    assert "Written" in panel.ui.exportLabel.text, panel.ui.messageLabel.text
+    assert (tmp_path / "vessels.gif").stat().st_size > 1000
+
+
+def test_dicom_export_needs_the_acquired_runs(panel, shown, tiny_case):
+    assert not panel.ui.exportDicomButton.enabled
+    assert "section 1" in panel.ui.exportDicomButton.toolTip
+    panel.parameterNode.inputFolder = tiny_case
+    DESKTOP.spin()
+    assert panel.ui.exportDicomButton.enabled
+
+
 def test_arrival_colors_and_curve_have_no_meaning_for_a_static_result(panel, tmp_path):
     from helpers.scene_cases import write_truth_result
 
