@@ -77,6 +77,12 @@ class NetworkError(DSAReconError):
     default_code = "network.failed"
 
 
+class DatasetError(DSAReconError):
+    """A folder in the layout of another program is incomplete, damaged or cannot hold the data."""
+
+    default_code = "dataset.invalid"
+
+
 class JobCancelled(DSAReconError):
     """The user (or the end of the parent process) cancelled the job.
 

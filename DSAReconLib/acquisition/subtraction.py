@@ -80,6 +80,8 @@ def subtract(
     if register not in REGISTRATIONS:
         raise ValueError(f"register must be one of {', '.join(REGISTRATIONS)}; got {register!r}")
     progress = progress or SilentProgress()
+    if mask_run.attributes.get("subtracted"):  # a blank mask: there is nothing to register, and no exposure of its own
+        register, correct_gain = "none", False
     job = _Subtraction(mask_run, fill_run, register, correct_gain, progress)
     job.warn_all(check_pair(mask_run, fill_run))
     job.select_frames()

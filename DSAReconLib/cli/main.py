@@ -24,7 +24,19 @@ from DSAReconLib.jobs.log import internal_error
 from DSAReconLib.jobs.protocol import PROTOCOL_VERSION
 from DSAReconLib.jobs.resources import memory_errors
 
-COMMANDS = ("simulate", "inspect", "reconstruct", "render", "export", "evaluate", "compare", "view", "demo", "info")
+COMMANDS = (
+    "simulate",
+    "inspect",
+    "reconstruct",
+    "render",
+    "export",
+    "evaluate",
+    "compare",
+    "convert",
+    "view",
+    "demo",
+    "info",
+)
 DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
 

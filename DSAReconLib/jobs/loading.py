@@ -9,7 +9,7 @@ from typing import Any
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION
-from DSAReconLib.errors import GeometryError, PairingError
+from DSAReconLib.errors import ConfigError, GeometryError, PairingError
 from DSAReconLib.progress import Progress
 
 
@@ -27,7 +27,8 @@ def load_runs(
     Parameters
     ----------
     paths
-        Files and folders that hold both runs; they are paired automatically.
+        Files and folders that hold both runs; they are paired automatically. Or the folder
+        of a case in the layout of another program (:mod:`DSAReconLib.io.datasets`).
     fill, mask
         The runs by name, instead of ``paths``.
     header
@@ -40,11 +41,15 @@ def load_runs(
 
     Raises
     ------
-    DicomRunError, PairingError, GeometryError, ResourceError
+    DicomRunError, PairingError, GeometryError, ResourceError, DatasetError
         With a message that names the file or run that cannot be used.
     """
     from DSAReconLib.dicom.load import load_pair
+    from DSAReconLib.io.datasets.find import find_dataset
 
+    folder = find_dataset(paths)
+    if folder is not None:
+        return _dataset_runs(folder, header, corrections)
     try:
         return load_pair(
             paths, mask=mask, fill=fill, overrides=header or None, corrections=corrections, progress=progress
@@ -88,6 +93,23 @@ def corrections_digest(table: str | Path | None) -> str | None:
             code="geometry.corrections",
             hint="Check --correct-geometry.",
         ) from None
+
+
+def _dataset_runs(
+    folder: Path, header: Mapping[str, Any] | None, corrections: str | Path | None
+) -> tuple[RotationalRun, RotationalRun]:
+    """(mask run, fill run) of a case in the layout of another program."""
+    from DSAReconLib.acquisition.corrections import corrected_run
+    from DSAReconLib.io.datasets.find import read_dataset
+
+    if header:
+        raise ConfigError(
+            f"{folder} is no DICOM: there are no attributes {', '.join(header)} to replace.", hint="Leave --header out."
+        )
+    case = read_dataset(folder)
+    if corrections is None:
+        return case.mask_run, case.fill_run
+    return corrected_run(case.mask_run, corrections), corrected_run(case.fill_run, corrections)
 
 
 def _with_refusals(error: PairingError, paths: Sequence[str | Path]) -> PairingError:
