@@ -94,7 +94,10 @@ def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.fl
             continue
         inverse = np.linalg.inv(information)
         steps[view] = -inverse @ ((gradient * weights) @ residual)
-        errors[view] = evidence.noise * np.sqrt(np.diag(inverse))
+        # what the model misses is no noise, but moves the estimate just as well
+        slopes = (gradient**2).sum(0) * weights
+        misfit = np.sqrt((slopes * residual**2).sum() / max(float(slopes.sum()), 1e-12))
+        errors[view] = max(evidence.noise, float(misfit)) * np.sqrt(np.diag(inverse))
     known = np.isfinite(errors).all(1)
     if not known.any() or np.mean((steps[known] / errors[known]) ** 2) < _SHIFT_SIGNIFICANCE**2:
         return calibration.shifts_px
