@@ -1,7 +1,7 @@
 """Front-to-back alpha compositing of anisotropic Gaussians, as 3D Gaussian splatting does.
 
 Functions of arrays: the affine (EWA) footprint with gsplat's conventions, one grey channel,
-forward and adjoint. The CPU runs numba, other devices the torch reference.
+forward and adjoint. The CPU runs numba, CUDA devices kernels that are compiled at run time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ NEAREST_MM = 0.01
 """Gaussians closer to the source are left out (gsplat's near plane)."""
 CLAMP_MARGIN = 0.15
 """The affine map is taken at the center, at most this share of the image outside of it."""
-_BLOCK_PAIRS = 1 << 25  # pairs of pixel and Gaussian that the torch reference holds at once
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -128,7 +127,7 @@ def composite_alpha(
     background
         Color behind everything.
     device
-        ``"cpu"`` (numba) or a torch device, which runs the torch reference.
+        ``"cpu"`` (numba) or a CUDA device.
 
     Returns
     -------
@@ -139,7 +138,9 @@ def composite_alpha(
         values = (means_mm, scales_mm, quats_wxyz, opacities, colors)
         return AlphaComposite(*values, geometry, background=background).images
     arrays = _validated(means_mm, scales_mm, quats_wxyz, opacities, colors, len(geometry))
-    return _composite_torch(arrays, geometry, background, device)
+    from DSAReconLib.kernels.cuda.alpha import composite_views
+
+    return composite_views(arrays, geometry, background, device)
 
 
 def packed_views(geometry: ConeBeamGeometry) -> NDArray[np.float64]:
@@ -179,21 +180,3 @@ def _validated(
             raise ValueError(f"{name} must have shape {(count,)} or {(views, count)}; got {value.shape}")
         rows.append(np.ascontiguousarray(np.broadcast_to(value, (views, count))))
     return means, scales, quats, rows[0], rows[1]
-
-
-def _composite_torch(arrays: Arrays, geometry: ConeBeamGeometry, background: float, device: str) -> NDArray[np.float32]:
-    """:func:`composite_alpha` on a torch device, view by view, a block of pixels at a time."""
-    import torch
-
-    from DSAReconLib.kernels.alpha import reference
-
-    means, scales, quats, opacities, colors = (torch.as_tensor(array, device=device) for array in arrays)
-    block = max(1, _BLOCK_PAIRS // max(len(means), 1))
-    images = np.empty((len(geometry), *geometry.detector_shape), np.float32)
-    for view, matrix in enumerate(geometry.projection_matrices):
-        projected = reference.project(means, scales, quats, means.new_tensor(matrix), geometry.detector_shape)
-        image = reference.composite_view(
-            *projected, opacities[view], colors[view], shape=geometry.detector_shape, background=background, block=block
-        )
-        images[view] = image.cpu().numpy()
-    return images

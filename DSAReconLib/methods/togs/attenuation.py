@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LOW_PASS = 0.3
 _NARROWEST = 0.5
 """Standard deviation, in voxels, below which a Gaussian is widened (keeping its mass) before it is sampled."""
-_FLOOR = 1e-4
+_FLOOR = 3e-3
 """Of the largest coefficient: voxels below it at all knots are left out of the support."""
 
 
@@ -67,16 +67,16 @@ def _absorption(
     return (np.maximum(1 - grey, 0) / width).astype(np.float32)
 
 
-def voxelized(gaussians: RadiativeGaussians, grid: VolumeGrid) -> DynamicVolume:
+def voxelized(gaussians: RadiativeGaussians, grid: VolumeGrid, *, progress: Progress) -> DynamicVolume:
     """The Gaussians on the voxels of ``grid`` that they reach."""
     narrowest = np.float32(_NARROWEST * max(grid.spacing_mm))
     scales = np.maximum(gaussians.scales_mm, narrowest)
     dilution = np.prod(gaussians.scales_mm / scales, axis=1)
-    # knot by knot: all of them on a fine grid would need gigabytes
-    knots = [
-        voxelize(gaussians.means_mm, scales, gaussians.quats_wxyz, row * dilution, grid).ravel()
-        for row in gaussians.coefficients
-    ]
+    knots = []
+    for number, row in enumerate(gaussians.coefficients):
+        progress.check_cancelled()
+        knots.append(voxelize(gaussians.means_mm, scales, gaussians.quats_wxyz, row * dilution, grid).ravel())
+        progress.report("convert", 0.5 + 0.5 * (number + 1) / len(gaussians.coefficients))
     peak: NDArray[np.float32] = np.max(knots, axis=0)
     support = np.flatnonzero(peak > _FLOOR * peak.max(initial=0.0))
     return DynamicVolume(grid, np.stack([knot[support] for knot in knots]), gaussians.basis, support)

@@ -13,6 +13,7 @@ from torch import Tensor
 from DSAReconLib.errors import DependencyError
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.alpha import Arrays, packed_views
+from DSAReconLib.kernels.cuda.launch import Launch
 
 INSTALL_GSPLAT = "pip install gsplat"
 
@@ -84,6 +85,37 @@ class _Composite(torch.autograd.Function):
         ctx.memory["centers"] = sums[:, :2]
         parts = (shapes[:, :3], shapes[:, 3:6], shapes[:, 6:], sums[:, 5], sums[:, 6])
         return *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts), None, None, None
+
+
+class CudaRasterizer:
+    """Our own CUDA kernels."""
+
+    def __init__(self, geometry: ConeBeamGeometry, device: str, launch: Launch | None = None) -> None:
+        self._matrices = torch.tensor(geometry.projection_matrices, dtype=torch.float32, device=device)
+        self._shape, self._launch = geometry.detector_shape, launch
+        self._records = torch.empty(0)
+
+    def __call__(
+        self, view: int, means: Tensor, scales: Tensor, quats: Tensor, opacities: Tensor, colors: Tensor
+    ) -> Tensor:
+        """Picture (R, C), see :class:`Rasterizer`."""
+        from DSAReconLib.kernels.cuda.alpha import composite
+
+        tensors = (means, scales, quats, opacities, colors)
+        image, self._records = composite(*tensors, self._matrices[view], self._shape, launch=self._launch)
+        self._records.retain_grad()
+        return image
+
+    def screen(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Gradients of the centers (N, 2) and radii (N,), px, see :class:`Rasterizer`."""
+        from DSAReconLib.kernels.cuda.alpha import footprint_radii
+
+        gradient = self._records.grad
+        if gradient is None:
+            raise ValueError("screen() is asked for after the backward pass")
+        # what took part in no pixel has no gradient of its color either
+        seen = footprint_radii(self._records.detach(), torch.nonzero(gradient[:, 6])[:, 0])
+        return gradient[:, :2].cpu().numpy(), seen.cpu().numpy()
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
@@ -181,14 +213,10 @@ def make_rasterizer(kind: str, geometry: ConeBeamGeometry, device: str) -> Raste
     Raises
     ------
     DependencyError
-        gsplat is not installed, or is asked for on the CPU, or our kernels on a GPU.
+        gsplat is not installed, or is asked for on the CPU.
     """
     if kind == "gsplat" or (kind == "auto" and device != "cpu"):
         if device == "cpu":
             raise DependencyError("gsplat has no CPU kernels.", hint="Set togs.rasterizer=own or choose device 'cuda'.")
         return GsplatRasterizer(geometry, device)
-    if device != "cpu":
-        raise DependencyError(
-            "Our own alpha compositing trains on the CPU only.", hint=f"{INSTALL_GSPLAT}, or choose device 'cpu'."
-        )
-    return OwnRasterizer(geometry)
+    return OwnRasterizer(geometry) if device == "cpu" else CudaRasterizer(geometry, device)

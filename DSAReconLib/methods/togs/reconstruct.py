@@ -9,7 +9,7 @@ paper is listed in docs/methods/togs.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -149,11 +149,10 @@ def _result(
     """The fitted model, and its conversion to attenuation."""
     model = frozen(trainer.parameters, angiogram.duration_s, picture)
     gaussians, factor = calibrated_gaussians(model, binned, config.volume, device=device, progress=progress)
-    volume = voxelized(gaussians, grid)
-    progress.report("convert", 1.0)
+    volume = voxelized(gaussians, grid, progress=progress)
     frames = np.linspace(0.0, angiogram.duration_s, _FRAMES)
     threshold = surface_threshold(volume.top_mean(frames), angiogram, grid, device=device, progress=progress)
-    facts: dict[str, Any] = {
+    facts = {
         "gaussians": float(len(model)),
         "density_factor": factor,
         "black_line_integral": picture.largest,
