@@ -30,6 +30,8 @@ COMMANDS = (
     "reconstruct",
     "render",
     "export",
+    "fetch",
+    "send",
     "evaluate",
     "compare",
     "convert",

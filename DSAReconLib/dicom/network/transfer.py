@@ -150,6 +150,25 @@ def wrong_content(path: Path, instance: StoredInstance) -> str:
     return ""
 
 
+def describe_file(path: Path) -> DicomFile | None:
+    """Header of a file to send; ``None`` if it is no object in the DICOM file format (or a DICOMDIR)."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        dataset = dcmread(path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True)
+    except (InvalidDicomError, OSError, ValueError, EOFError):
+        return None
+    meta = dataset.file_meta
+    uids = {
+        "study_uid": str(dataset.get("StudyInstanceUID", "")),
+        "sop_uid": str(meta.get("MediaStorageSOPInstanceUID", "")),
+        "sop_class": str(meta.get("MediaStorageSOPClassUID", "")),
+        "transfer_syntax": str(meta.get("TransferSyntaxUID", "")),
+    }
+    return DicomFile(path=path, size=path.stat().st_size, **uids) if all(uids.values()) else None
+
+
 def interruptible(
     work: Callable[[threading.Event], Result],
     progress: Progress,
