@@ -144,7 +144,7 @@ class Config:
     field_log2_entries: int = parameter(
         19, "Binary logarithm of the entries per level of the neural field.", source="paper: 19", minimum=8, maximum=22
     )
-    memory_knots: int = parameter(
+    field_samples: int = parameter(
         64, "Time samples that a neural field's result is stored at.", source="paper evaluates at 133", minimum=2
     )
     seed: int = parameter(0, "Seed of everything random.", source="paper: 0", minimum=0)

@@ -17,6 +17,7 @@ from DSAReconLib.fitting.density import (
     row_edit,
     scatter_children,
 )
+from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.radiative.config import Config
 from DSAReconLib.models.gaussian_table import GaussianTable
 
@@ -37,7 +38,7 @@ def controlled(
     statistics: VisibilityStatistics,
     config: Config,
     done: int,
-    voxel_mm: float,
+    grid: VolumeGrid,
     reference: float,
     views: int,
 ) -> GaussianTable:
@@ -47,16 +48,18 @@ def controlled(
     ----------
     table, statistics
         Gaussians and what was counted since the last control.
-    voxel_mm
-        Unit of the size thresholds.
+    grid
+        Its voxels are the unit of the size thresholds; centers outside its box are pruned.
     reference
         Attenuation of a well-filled vessel, 1/mm.
     views
         Number of views of the fit.
     """
+    voxel_mm = min(grid.spacing_mm)
     rng = np.random.default_rng([config.seed, 2, done])
     growing = config.grow and config.grow_from * config.steps < done < config.grow_until * config.steps
-    prune = np.zeros(len(table), bool)
+    place = grid.index_of(table.rows["means"])
+    prune = ((place < -0.5) | (place > np.array(grid.shape_zyx[::-1]) - 0.5)).any(1)
     if statistics.visible.max(initial=0) >= views:  # else some of them may only be empty now
         prune |= statistics.mean_attenuation() < config.prune_attenuation
     filled = filled_voxels(table, voxel_mm, reference)

@@ -102,7 +102,7 @@ def _field(angiogram: Angiogram, grid: VolumeGrid, config: Config, device: str) 
             grid,
             angiogram.duration_s,
             log2_entries=config.field_log2_entries,
-            samples=config.memory_knots,
+            samples=config.field_samples,
             seed=config.seed,
             device=device,
         )

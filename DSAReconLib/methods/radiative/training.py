@@ -211,7 +211,9 @@ class Trainer:
         if done == config.steps:
             self.table = finished(self.table, config, voxel, scene.reference, views)
         elif done % config.control_every == 0 and not settling(config, done):
-            self.table = controlled(self.table, self.statistics, config, done, voxel, scene.reference, views)
+            self.table = controlled(
+                self.table, self.statistics, config, done, scene.region.grid, scene.reference, views
+            )
             if done in _reseed_steps(config):
                 self._reseed()
             self.statistics = VisibilityStatistics(len(self.table))

@@ -20,6 +20,7 @@ from DSAReconLib.progress import SilentProgress
 from DSAReconLib.reconstruction import RadiativeGaussians, TemporalBasis
 
 BOUNDS = ScaleBounds(0.1, 10.0)
+BOX = VolumeGrid.centered(130, 1.0)
 
 
 def table(means, coefficients=None, sigma=1.0):
@@ -102,10 +103,16 @@ def test_reweighted_sparsity_spares_what_is_bright():
 def test_gaussians_without_accumulated_attenuation_are_pruned_but_not_those_that_were_bright_once():
     config = Config(prune_volume=0, prune_specks=0, reseeds=0)
     statistics = seen([0, 0], [0.0, 0.002])
-    left = controlled(table([[0, 0, 0], [5, 0, 0]]), statistics, config, 25, 1.0, 1.0, views=10)
+    left = controlled(table([[0, 0, 0], [5, 0, 0]]), statistics, config, 25, BOX, 1.0, views=10)
     assert left.rows["means"][:, 0].tolist() == [5]
-    few = controlled(table([[0, 0, 0], [5, 0, 0]]), statistics, config, 25, 1.0, 1.0, views=30)
+    few = controlled(table([[0, 0, 0], [5, 0, 0]]), statistics, config, 25, BOX, 1.0, views=30)
     assert len(few) == 2, "not every view was seen: an empty vessel may fill later"
+
+
+def test_centers_outside_the_box_are_pruned():
+    config = Config(prune_volume=0, prune_specks=0)
+    left = controlled(table([[0, 0, 0], [0, 0, 66]]), seen([0, 0], [1, 1]), config, 25, BOX, 1.0, views=10)
+    assert left.rows["means"].tolist() == [[0, 0, 0]]
 
 
 def test_copies_share_the_attenuation_and_children_the_mass():
@@ -114,7 +121,7 @@ def test_copies_share_the_attenuation_and_children_the_mass():
     gaussians = table([[0, 0, 0], [50, 0, 0]])
     gaussians.rows["raw_scales"][1] = BOUNDS.raw(np.float32([3, 3, 3]))
     mass = (gaussians.volumes_mm3 * gaussians.rows["coefficients"][:, 0]).copy()
-    grown = controlled(gaussians, seen([2, 2], [1, 1]), config, 50, 1.0, 1.0, views=10)
+    grown = controlled(gaussians, seen([2, 2], [1, 1]), config, 50, BOX, 1.0, views=10)
     assert len(grown) == 4
     near = np.abs(grown.rows["means"][:, 0]) < 25
     masses = grown.volumes_mm3 * grown.rows["coefficients"][:, 0]
@@ -210,5 +217,5 @@ def test_the_paper_preset_runs_in_small():
     config = replace(build_config("radiative", "paper"), steps=24, points=800, field_log2_entries=10, control_every=12)
     grid = angiogram.geometry.field_of_view_grid()
     result = reconstruct(angiogram, grid, config, device="cpu", progress=SilentProgress())
-    assert len(result.gaussians.basis) == config.memory_knots
+    assert len(result.gaussians.basis) == config.field_samples
     assert np.isfinite(result.gaussians.coefficients).all()
