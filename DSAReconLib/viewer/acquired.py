@@ -107,7 +107,8 @@ class AcquiredArea(Area):
         angiogram = self.frames.angiogram
         row_mm, column_mm = angiogram.geometry.detector_spacing_mm
         grey = grey_levels(image, self.window, vessels_dark=not self.inverted)
-        return _padded(grey, self.size[0] / self.size[1] * row_mm / column_mm)
+        background = grey_levels(np.zeros(1, np.float32), self.window, vessels_dark=not self.inverted)[0]
+        return _padded(grey, int(background), self.size[0] / self.size[1] * row_mm / column_mm)
 
     async def run(self) -> None:
         """Send the picture when it changes."""
@@ -118,11 +119,11 @@ class AcquiredArea(Area):
             await asyncio.sleep(_TICK_S)
 
 
-def _padded(picture: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
+def _padded(picture: NDArray[np.uint8], background: int, aspect: float) -> NDArray[np.uint8]:
     """The picture in the middle of a canvas whose columns / rows are ``aspect``."""
     rows, columns = picture.shape
     height, width = (rows, round(rows * aspect)) if columns / rows < aspect else (round(columns / aspect), columns)
-    canvas = np.full((height, width), _BACKGROUND_GREY, np.uint8)
+    canvas = np.full((height, width), background, np.uint8)
     top, left = (height - rows) // 2, (width - columns) // 2
     canvas[top : top + rows, left : left + columns] = picture
     return canvas

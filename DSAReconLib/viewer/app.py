@@ -227,6 +227,7 @@ class Viewer:
             self._show_angles()
 
     def _novel_dragged(self, right: float, up: float) -> None:
+        self.threed.turned = True
         self.viewpoint.drag(right, up)
         with self.state:
             self.state.follow = self.viewpoint.follow
@@ -243,10 +244,10 @@ class Viewer:
             self._show_angles()
 
     def _aim_camera(self) -> None:
-        self.viewpoint.aim_camera()
+        self.threed.look_from(*self.viewpoint.angles_deg)
 
     def _reset_view(self) -> None:
-        self.scene.look_at_run()
+        self.threed.look_from(0.0, 0.0)
         self.viewpoint.zoom = 1.0
         self.slice.view.fit_view_to_content()
         self.threed.moved()

@@ -14,7 +14,7 @@ from DSAReconLib.viewer.scene import ViewerScene
 COLORS = ("#4fc3f7", "#ffb74d", "#81c784", "#f06292", "#ba68c8", "#fff176")
 _SAMPLES = 160
 _TICKS = 4
-_MARKER_MM = 2.4
+_MARKER_MM = 3.0
 
 
 class CurvePoints:
@@ -64,7 +64,7 @@ class CurvePoints:
         top = _round_up(max((curve.peak for curve, *_ in drawn), default=0.0))
         return {
             "curves": [_entry(curve, label, color, dashed, (start, end), top) for curve, label, color, dashed in drawn],
-            "time_ticks": _ticks(start, end, "{:.1f}"),
+            "time_ticks": _ticks(start, end, "{:.4g}"),
             "value_ticks": _ticks(0.0, top, "{:.3g}"),
         }
 

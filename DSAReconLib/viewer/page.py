@@ -7,6 +7,7 @@ from typing import Any
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
+from trame_client.widgets.core import AbstractElement
 from trame_rca.widgets.rca import RemoteControlledArea
 
 from DSAReconLib.viewer.movies import KINDS
@@ -246,16 +247,16 @@ def _plot_pane(server: Any) -> None:
     with html.Div(classes="pane curves"):
         html.Div("Attenuation (1/mm) over time (s)", classes="tag")
         html.Div("Click on a vessel in any view to see its curve.", classes="message", v_if=("!points",))
-        with html.Div(classes="plot", v_if=("points",)):
-            _plot_drawing()
         with html.Div(classes="key", v_if=("points",)):
             with html.Div(
                 v_for="(curve, i) in plot.curves", key="i", v_show=("curve.main",), title=("curve.position",)
             ):
                 html.Span(classes="swatch", style=("{ background: curve.color }",))
                 html.Span("{{ curve.label }}: {{ curve.facts }}")
-            html.Div("dashed: other opened results", classes="hint", v_if=("plot.curves.some((curve) => !curve.main)",))
-            v3.VBtn("Clear", size="x-small", click=server.controller.clear_points, classes="clear-points")
+            html.Div("Dashed: other opened results", classes="hint", v_if=("plot.curves.some((curve) => !curve.main)",))
+        with html.Div(classes="plot", v_if=("points",)):
+            _plot_drawing()
+        v3.VBtn("Clear", v_if=("points",), size="x-small", click=server.controller.clear_points, classes="clear-points")
 
 
 def _plot_drawing() -> None:
@@ -273,32 +274,14 @@ def _plot_drawing() -> None:
         classes="y",
         style=("{ top: 100 - tick.at + '%' }",),
     )
-    with html.Svg(viewBox="0 0 100 100", preserveAspectRatio="none"):
-        html.Line(
-            v_for="tick in plot.value_ticks",
-            key="`l${tick.at}`",
-            x1="0",
-            x2="100",
-            raw_attrs=[
-                ':y1="100 - tick.at"',
-                ':y2="100 - tick.at"',
-                'stroke="#222a36"',
-                'vector-effect="non-scaling-stroke"',
-            ],
-        )
-        html.Polyline(
-            v_for="(curve, i) in plot.curves",
-            key="`c${i}`",
-            classes="curve",
-            raw_attrs=[
-                ':points="curve.points"',
-                ':stroke="curve.color"',
-                ':stroke-dasharray="curve.dash"',
-                'fill="none"',
-                'stroke-width="1.8"',
-                'vector-effect="non-scaling-stroke"',
-            ],
-        )
+    still = 'vector-effect="non-scaling-stroke"'  # the drawing is stretched, its lines are not
+    with AbstractElement("svg", raw_attrs=['viewBox="0 0 100 100"', 'preserveAspectRatio="none"']):
+        across = [':y1="100 - tick.at"', ':y2="100 - tick.at"', 'x1="0"', 'x2="100"', 'stroke="#222a36"']
+        each_tick = ['v-for="tick in plot.value_ticks"', ':key="`l${tick.at}`"']
+        AbstractElement("line", raw_attrs=[*each_tick, *across, still])
+        look = [':stroke="curve.color"', ':stroke-dasharray="curve.dash"', 'fill="none"', 'stroke-width="1.8"']
+        each_curve = ['v-for="(curve, i) in plot.curves"', ':key="`c${i}`"', ':points="curve.points"', 'class="curve"']
+        AbstractElement("polyline", raw_attrs=[*each_curve, *look, still])
     html.Div(classes="now", style=("{ left: 100 * (time_s - time_start) / (time_end - time_start) + '%' }",))
 
 

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from DSAReconLib.geometry.angles import positioner_axes
 from DSAReconLib.io.result_folder import ResultFolder
 from DSAReconLib.mrml import display
 from DSAReconLib.mrml.context import SceneContext
+from DSAReconLib.mrml.coordinates import flipped
 from DSAReconLib.mrml.curves import CurveModel
 from DSAReconLib.mrml.nodes import ResultNodes
 from DSAReconLib.mrml.result import load_result
 from DSAReconLib.mrml.sequence import current_time, select_time
-from DSAReconLib.rendering.pose import pose_of_frame
+from DSAReconLib.rendering.pose import angles_of_direction, pose_of_frame
 from DSAReconLib.viewer.picking import VesselPicker
 
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
@@ -26,7 +28,9 @@ _MAP_LABELS = {
     "arrival": "Arrival time",
     "probability": "Vessel probability",
 }
-_CLOSER = 0.62  # of the distance at which the whole run's field of view is seen
+_VIEW_ANGLE_DEG = 30.0
+_MARGIN = 1.08
+_FEW_POINTS = 5000
 
 
 @dataclass
@@ -128,7 +132,7 @@ class ViewerScene:
         if shown is not None:
             select_time(nodes.browser, shown)
         if first:
-            self.look_at_run()
+            self.look_from(0.0, 0.0, 1.0)
 
     def select_time(self, time_s: float) -> bool:
         """Show the frames nearest to a time in all results; True if the selected one shows another frame now."""
@@ -142,26 +146,45 @@ class ViewerScene:
         """Time of the frame that the selected result shows, s."""
         return current_time(self.current.nodes.browser)
 
-    def look_at_run(self) -> None:
-        """Aim the 3D camera at the vessels from anterior, head up."""
-        bounds = self.vessel_bounds()
-        center, radius = bounds.mean(0), 0.5 * float(np.linalg.norm(bounds[1] - bounds[0]))
+    def look_from(self, primary_deg: float, secondary_deg: float, aspect: float) -> None:
+        """Aim the 3D camera at the vessels from the detector of a C-arm, so that left and right are as in its pictures.
+
+        ``aspect`` is the width of the view divided by its height.
+        """
+        beam, right, up = (flipped(axis[0]) for axis in positioner_axes(primary_deg, secondary_deg))
+        points = self._vessel_points()
+        center = (points.min(0) + points.max(0)) / 2
+        offset = points - center
+        half = np.tan(np.radians(_VIEW_ANGLE_DEG) / 2)
+        wide = np.maximum(np.abs(offset @ up), np.abs(offset @ right) / aspect)
+        distance = float((offset @ beam + _MARGIN * wide / half).max())
         camera = self.camera_node
-        angle = 30.0
-        camera.SetViewAngle(angle)
+        was_modifying = camera.StartModify()
+        camera.SetViewAngle(_VIEW_ANGLE_DEG)
         camera.SetFocalPoint(*center)
-        distance = _CLOSER * 2 * radius / (2 * np.tan(np.radians(angle / 2)))
-        camera.SetPosition(center[0], center[1] + distance + radius, center[2])
-        camera.SetViewUp(0, 0, 1)
+        camera.SetPosition(*(center + distance * beam))
+        camera.SetViewUp(*up)
+        camera.EndModify(was_modifying)
         self.threed.renderer().ResetCameraClippingRange()
 
-    def vessel_bounds(self) -> NDArray[np.float64]:
-        """Lowest and highest corner (2, 3) of the selected result's vessels, RAS mm."""
+    @property
+    def camera_angles_deg(self) -> tuple[float, float]:
+        """Positioner angles, degrees, of the C-arm whose detector is where the 3D camera is."""
+        direction = np.array(self.camera_node.GetCamera().GetDirectionOfProjection())
+        return angles_of_direction(flipped(-direction))
+
+    def _vessel_points(self) -> NDArray[np.float64]:
+        """Points (P, 3), RAS mm, that a picture of all vessels must show."""
+        from vtkmodules.util.numpy_support import vtk_to_numpy
+
         nodes = self.current.nodes
-        node = nodes.proxy if nodes.surface is None else nodes.surface
+        surface = None if nodes.surface is None else nodes.surface.GetPolyData()
+        if surface is not None and surface.GetNumberOfPoints():
+            points: NDArray[np.float64] = vtk_to_numpy(surface.GetPoints().GetData()).astype(float)
+            return points[:: max(1, len(points) // _FEW_POINTS)]
         bounds = [0.0] * 6
-        node.GetRASBounds(bounds)
-        return np.array(bounds).reshape(3, 2).T
+        nodes.proxy.GetRASBounds(bounds)
+        return np.array(np.meshgrid(bounds[:2], bounds[2:4], bounds[4:])).reshape(3, -1).T
 
     def frame_near(self, time_s: float) -> int:
         """Number of the acquired frame nearest to a time."""

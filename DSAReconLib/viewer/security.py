@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 QUERY = "secret"
 """Name of the token in the address; trame's client sends it on over the websocket."""
 
+SESSION_PATH = "/paraview/"
+"""Where trame's client looks for a session launcher."""
+
 _HOSTS = ("127.0.0.1", "localhost")
 _HEADERS = {
     "Content-Security-Policy": (
@@ -71,6 +74,15 @@ class Gate:
             return response
 
         return guard
+
+    def session_route(self) -> Any:
+        """Where trame's client asks for the websocket and its token: a page loaded again has the cookie only."""
+        from aiohttp import web
+
+        async def session(_request: web.Request) -> web.Response:
+            return web.json_response({"sessionURL": "ws://USE_HOST/ws", "secret": self.token})
+
+        return web.post(SESSION_PATH, session)
 
     @property
     def cookie(self) -> str:

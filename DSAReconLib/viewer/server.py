@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,16 @@ from DSAReconLib.viewer.security import QUERY, Gate, new_token
 HOST = "127.0.0.1"
 _PACKAGES = ("slicer", "trame_slicer", "trame_vuetify", "trame_rca", "vtk")
 _END_LIMIT_S = 3.0
+
+
+def _quiet_vtk() -> None:
+    """Render without a display where there is none, and keep VTK's remarks about that to itself."""
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
 
 
 def check_packages() -> None:
@@ -81,6 +92,7 @@ class _Session:
         from trame.app import get_server
 
         self._watch_signals()
+        _quiet_vtk()
         os.environ["TRAME_ARGS"] = "--server"  # the command line is ours, not trame's
         server = get_server("dsarecon", client_type="vue3")
         viewer = self._viewer(server)
@@ -136,7 +148,7 @@ class _Session:
         """Before the server listens: the gate in front of everything, the token for the websocket, downloads."""
         self._web = web
         web.app.middlewares.append(gate.middleware())
-        web.app.add_routes(viewer.downloads.routes())
+        web.app.add_routes([*viewer.downloads.routes(), gate.session_route()])
         server.protocol.updateSecret(gate.token)
 
     def _port(self) -> int:

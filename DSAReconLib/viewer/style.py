@@ -47,7 +47,14 @@ html, body { overflow: hidden; background: #0b0e13; }
 .side h3 { font-size: 11px; font-weight: 600; letter-spacing: .08em; text-transform: uppercase; color: #8b98a9;
   margin: 14px 0 6px; }
 .side .v-switch .v-label, .side .v-select { font-size: 12.5px; }
-.side .v-switch { margin: -5px 0; }
+.side .v-switch { margin: -7px 0; }
+.side .v-switch .v-selection-control__wrapper { transform: scale(.72); transform-origin: left center; width: 46px; margin-left: -2px; }
+.side .v-switch .v-switch__track { margin-left: 0; }
+.side .v-switch .v-selection-control { justify-content: flex-start; }
+.page .v-btn { text-transform: none; letter-spacing: normal; }
+.page .v-field__input { font-size: 12.5px; min-height: 32px; padding-top: 5px; padding-bottom: 5px; }
+.page .v-field { --v-field-padding-start: 10px; }
+.v-list-item-title { font-size: 13px; }
 .row { display: grid; grid-template-columns: 74px minmax(0, 1fr) 54px; align-items: center; column-gap: 8px; height: 30px; }
 .row .name { color: #aab4c2; white-space: nowrap; }
 .row .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -67,20 +74,22 @@ html, body { overflow: hidden; background: #0b0e13; }
   border-radius: 3px; background: rgba(7, 9, 13, .62); }
 .legend .colors { height: 8px; border-radius: 2px; margin: 3px 0; }
 .legend .ends { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
-.plot { position: absolute; inset: 34px 16px 30px 58px; }
+.pane.curves { display: flex; flex-direction: column; padding: 34px 18px 30px 58px; }
+.plot { position: relative; flex: 1; min-height: 0; }
 .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; }
 .plot .x, .plot .y { position: absolute; color: #8b98a9; font-size: 11px; font-variant-numeric: tabular-nums; }
 .plot .x { bottom: -19px; transform: translateX(-50%); white-space: nowrap; }
 .plot .y { right: calc(100% + 7px); transform: translateY(-50%); white-space: nowrap; }
 .plot .now { position: absolute; top: 0; bottom: 0; width: 1px; background: #ffb74d; }
-.key { position: absolute; right: 14px; top: 32px; z-index: 3; background: rgba(16, 21, 29, .82); border-radius: 3px;
-  padding: 4px 8px; font-size: 11.5px; max-height: 60%; overflow-y: auto; }
+.key { margin: 0 0 8px -46px; font-size: 11.5px; display: grid; gap: 1px; flex: none; max-height: 45%; overflow-y: auto; }
+.clear-points { position: absolute !important; right: 8px; top: 6px; z-index: 4; }
 .key .swatch { display: inline-block; width: 14px; height: 3px; vertical-align: middle; margin-right: 6px; }
-.time { grid-column: 1 / 3; display: flex; align-items: center; gap: 12px; padding: 0 16px 0 10px; background: #141922; }
+.time { grid-column: 1 / 3; display: flex; align-items: center; gap: 12px; padding: 0 16px 0 10px;
+  background: #141922; }
 .time .now { font-variant-numeric: tabular-nums; min-width: 120px; text-align: right; }
 .notice { position: absolute; bottom: 70px; left: 50%; transform: translateX(-50%); z-index: 30; background: #263041;
   padding: 7px 16px; border-radius: 4px; }
-.busy { position: absolute; inset: 0; z-index: 40; display: flex; flex-direction: column; gap: 14px; align-items: center;
-  justify-content: center; background: rgba(7, 9, 13, .7); font-size: 14px; }
+.busy { position: absolute; inset: 0; z-index: 40; display: flex; flex-direction: column; gap: 14px;
+  align-items: center; justify-content: center; background: rgba(7, 9, 13, .7); font-size: 14px; }
 .remote-controlled-area img { user-select: none; }
 """

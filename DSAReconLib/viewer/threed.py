@@ -108,6 +108,7 @@ class ThreeDArea(VtkArea):
         self._scene, self._on_click, self._on_camera = scene, on_click, on_camera
         self._draft = DraftVolume(scene.threed.renderer())
         self._camera_tag: Any = None
+        self.turned = False
         self.busy_elsewhere: Callable[[], bool] = lambda: False
 
     def watch_camera(self) -> None:
@@ -119,6 +120,21 @@ class ThreeDArea(VtkArea):
         """Something moves: draw coarsely for a while."""
         self.pacing.moved(time.monotonic())
         self.refresh()
+
+    def look_from(self, primary_deg: float, secondary_deg: float) -> None:
+        """Show all vessels from C-arm angles, degrees."""
+        self._scene.look_from(primary_deg, secondary_deg, self.size[0] / self.size[1])
+        self.moved()
+
+    def after_resize(self) -> None:
+        """Until somebody turns the view, it shows all vessels."""
+        if not self.turned and self._camera_tag is not None:
+            self.look_from(0.0, 0.0)
+
+    def interact(self, kind: str, at: tuple[float, float], event: dict[str, Any]) -> None:
+        """Slicer's interaction."""
+        self.turned |= kind.endswith("Press") or "Wheel" in kind
+        super().interact(kind, at, event)
 
     def clicked(self, at: tuple[float, float]) -> None:
         """Pick the vessel under the mouse."""

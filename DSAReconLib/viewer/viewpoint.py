@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from DSAReconLib.mrml.camera import aim_camera, camera_angles, pose_of_camera
+import numpy as np
+
+from DSAReconLib.mrml.camera import pose_of_camera
 from DSAReconLib.rendering.pose import ViewPose, pose_from_angles, pose_of_frame
 from DSAReconLib.viewer.novel import filling, zoomed
 from DSAReconLib.viewer.scene import ViewerScene
@@ -55,7 +57,7 @@ class Viewpoint:
     def angles_deg(self) -> tuple[float, float]:
         """Positioner angles of the present view, degrees."""
         if self.follow == FOLLOW_CAMERA:
-            return camera_angles(self.scene.camera_node)
+            return self.scene.camera_angles_deg
         if self.follow == FOLLOW_RUN:
             return self.scene.angles_near(self.time_s)
         return self.primary_deg, self.secondary_deg
@@ -69,11 +71,12 @@ class Viewpoint:
     def drag(self, right: float, up: float) -> None:
         """Turn as by dragging over parts of the area."""
         if self.follow == FOLLOW_CAMERA:
-            camera = self.scene.camera_node.GetCamera()
+            node, camera = self.scene.camera_node, self.scene.camera_node.GetCamera()
+            was_modifying = node.StartModify()
             camera.Azimuth(-_TURN_DEG * right)
             camera.Elevation(-_TURN_DEG * up)
             camera.OrthogonalizeViewUp()
-            self.scene.camera_node.Modified()
+            node.EndModify(was_modifying)
         else:
             primary, secondary = self.angles_deg
             self.set_angles(primary + _TURN_DEG * right, secondary - _TURN_DEG * up)
@@ -82,17 +85,9 @@ class Viewpoint:
         """Zoom in (positive) or out."""
         factor = _ZOOM_PER_SPIN**spin
         if self.follow == FOLLOW_CAMERA:
-            camera = self.scene.camera_node.GetCamera()
-            camera.Dolly(factor)
-            self.scene.camera_node.Modified()
+            self.scene.camera_node.GetCamera().Dolly(factor)
         else:
             self.zoom = min(max(self.zoom * factor, _ZOOM_LIMITS[0]), _ZOOM_LIMITS[1])
-
-    def aim_camera(self) -> None:
-        """Let the 3D camera look from the present angles."""
-        pose = self.pose((512, 512))
-        aim_camera(self.scene.camera_node, pose)
-        self.scene.camera_node.Modified()
 
     def movie_poses(self, kind: str, shape: tuple[int, int], count: int) -> list[ViewPose]:
         """Poses of a movie: ``"rotation"`` = once around at the present secondary angle, ``"time"`` = present view."""
