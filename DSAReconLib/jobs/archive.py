@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,20 +101,13 @@ def fetch_study(
     folder = Path(os.path.abspath(folder))
     try:
         work = _work_folder(folder, study_uid)
-        instances = archive.find(study_uid, series_uid, progress)
         try:
-            report = _retrieve(archive, instances, work, progress)
-        except JobCancelled as error:
-            raise JobCancelled(
-                f"Cancelled; what came is kept in {work}.",
-                hint="The same command fetches the rest.",
-                checkpoint=str(work),
-            ) from error
-        if report.problems and not allow_missing:
-            raise _incomplete(report, len(instances), work)
-        _write_marker(work, study_uid, report.problems)
-        if work != folder:
-            _appear(work, folder)
+            report = _fetch_into(work, archive, study_uid, series_uid, allow_missing, progress)
+            if work != folder:
+                _appear(work, folder)
+        finally:
+            if work != folder:
+                _drop_if_empty(work)
     except OSError as error:
         raise unwritable(folder, error) from error
     return report
@@ -213,6 +207,24 @@ def _write_marker(folder: Path, study_uid: str, problems: dict[str, str]) -> Non
     write_json(folder / MARKER, {"schema_version": 1, "study_instance_uid": study_uid, "missing": problems})
 
 
+def _fetch_into(
+    work: Path, archive: Archive, study_uid: str, series_uid: str | None, allow_missing: bool, progress: Progress
+) -> TransferReport:
+    instances = archive.find(study_uid, series_uid, progress)
+    try:
+        report = _retrieve(archive, instances, work, progress)
+    except JobCancelled as error:
+        raise JobCancelled(
+            f"Cancelled; what came is kept in {work}.",
+            hint="The same command fetches the rest.",
+            checkpoint=str(work),
+        ) from error
+    if report.problems and not allow_missing:
+        raise _incomplete(report, len(instances), work)
+    _write_marker(work, study_uid, report.problems)
+    return report
+
+
 def _retrieve(archive: Archive, instances: Sequence[StoredInstance], work: Path, progress: Progress) -> TransferReport:
     def target(instance: StoredInstance) -> Path:
         path = _place(work, instance)
@@ -236,6 +248,12 @@ def _appear(work: Path, folder: Path) -> None:
     if folder.is_dir():
         folder.rmdir()  # it is empty
     os.replace(work, folder)
+
+
+def _drop_if_empty(work: Path) -> None:
+    """Leave no folder behind that holds no object."""
+    if work.is_dir() and next(work.rglob("*.dcm"), None) is None:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _incomplete(report: TransferReport, count: int, work: Path) -> NetworkError:

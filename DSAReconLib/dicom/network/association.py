@@ -214,9 +214,9 @@ def _rejection(peer: DicomPeer, association: NetworkAssociation) -> NetworkError
             hint=f"It may not know {peer.calling_aet!r} (--aet), or have another name than {peer.called_aet!r} "
             "(--called-aet).",
         )
-    accepted = bool(association.accepted_contexts)
+    served = not association.rejected_contexts
     return NetworkError(
-        f"{peer.label} did not open an association{'' if accepted else ' for this kind of object or request'}.",
+        f"{peer.label} {'did not open an association' if served else 'offers none of the services that this needs'}.",
         code="network.denied",
         hint="Check whether it is a DICOM port (and with or without TLS), and what the server permits.",
     )
