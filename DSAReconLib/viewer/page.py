@@ -107,8 +107,7 @@ def _movie_menu(server: Any) -> None:
                 v_if=("movie.state === 'done'",),
                 href=("movie.url",),
                 download=True,
-                classes="movie-download v-btn v-btn--variant-tonal v-btn--density-default v-btn--size-small text-primary",
-                style="margin-top: 10px; width: 100%; text-decoration: none",
+                classes="movie-download",
             )
             html.Div("{{ movie.name }}", v_if=("movie.state === 'failed'",), classes="hint")
 
@@ -153,7 +152,7 @@ def _novel_controls(server: Any) -> None:
     with html.Div(classes="row", style="margin-top: 6px"):
         html.Span("Window", classes="name", title="Line integrals at both ends of the grey scale")
         v3.VRangeSlider(v_model=("window",), min=0, max=("window_limit",), step=0.01)
-        html.Span("{{ window[0].toFixed(1) }}–{{ window[1].toFixed(1) }}", classes="value")
+        html.Span("{{ window[0].toFixed(1) }} to {{ window[1].toFixed(1) }}", classes="value")
     v3.VSwitch(v_model=("inverted",), label="Light vessels on dark")
     v3.VSwitch(
         v_model=("show_acquired",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +102,7 @@ class ViewerScene:
 
     @property
     def camera_node(self) -> Any:
-        """vtkMRMLCameraNode of the 3D view."""
+        """Camera of the 3D view (vtkMRMLCameraNode)."""
         manager = self.threed.get_displayable_manager_by_class("vtkMRMLCameraDisplayableManager")
         return manager.GetCameraNode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -164,10 +165,8 @@ class _Session:
 
     async def _stop(self, server: Any, serving: Any) -> None:
         if self._web is not None and self._web.runner is not None and not serving.done():
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(server.stop(), _END_LIMIT_S)
-            except asyncio.TimeoutError:
-                pass
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
 

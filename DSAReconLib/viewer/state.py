@@ -26,7 +26,7 @@ def first_state(scene: ViewerScene) -> dict[str, Any]:
         "time_s": 0.0,
         "playing": False,
         "speed": 1.0,
-        "speeds": [{"title": f"{speed:g}×", "value": speed} for speed in SPEEDS],
+        "speeds": [{"title": f"{speed:g} \u00d7", "value": speed} for speed in SPEEDS],
         "show_volume": True,
         "show_surface": False,
         "arrival_colors": True,
@@ -80,7 +80,7 @@ def result_state(scene: ViewerScene) -> dict[str, Any]:
 
 def _facts(scene: ViewerScene) -> str:
     nodes = scene.current.nodes
-    size = " × ".join(str(count) for count in nodes.proxy.GetImageData().GetDimensions())
+    size = " \u00d7 ".join(str(count) for count in nodes.proxy.GetImageData().GetDimensions())
     spacing = min(nodes.proxy.GetSpacing())
     gaussians = scene.result.record.get("num_gaussians")
     parts = [f"{size} voxels of {spacing:.2f} mm"]

@@ -91,17 +91,14 @@ class Viewpoint:
 
     def movie_poses(self, kind: str, shape: tuple[int, int], count: int) -> list[ViewPose]:
         """Poses of a movie: ``"rotation"`` = once around at the present secondary angle, ``"time"`` = present view."""
+        geometry, scene = self.scene.result.geometry, self.scene
         if kind == "rotation":
-            geometry = self.scene.result.geometry
             primary, secondary = self.angles_deg
             turns = ((primary + 360.0 * number / count + 180.0) % 360.0 - 180.0 for number in range(count))
-            return [zoomed(filling(pose_from_angles(geometry, turn, secondary), shape), self.zoom) for turn in turns]
-        if self.follow == FOLLOW_RUN:
-            start, end = self.scene.time_range_s
-            times = [start + (end - start) * number / max(count - 1, 1) for number in range(count)]
-            geometry = self.scene.result.geometry
-            return [
-                zoomed(filling(pose_of_frame(geometry, self.scene.frame_near(time)), shape), self.zoom)
-                for time in times
-            ]
-        return [self.pose(shape)] * count
+            views = [pose_from_angles(geometry, turn, secondary) for turn in turns]
+        elif self.follow == FOLLOW_RUN:
+            times = np.linspace(*scene.time_range_s, count)
+            views = [pose_of_frame(geometry, scene.frame_near(time)) for time in times]
+        else:
+            return [self.pose(shape)] * count
+        return [zoomed(filling(view, shape), self.zoom) for view in views]
