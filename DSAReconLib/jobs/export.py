@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib import __version__
-from DSAReconLib.dicom.results.common import COMPRESSIONS, DISCLAIMER, ResultIdentity, optional_highdicom, save
+from DSAReconLib.dicom.results.files import COMPRESSIONS, optional_highdicom, save
+from DSAReconLib.dicom.results.identity import DISCLAIMER, ResultIdentity
 from DSAReconLib.dicom.results.parametric_map import arrival_time_object
 from DSAReconLib.dicom.results.scale import StoredScale
 from DSAReconLib.dicom.results.secondary_capture import key_views_object, movie_object
@@ -144,54 +145,30 @@ class _Writer:
         self._volume = result.load_volume()
         self._arrival_s = result.load_map("arrival_time")
         self._times_s = _times(result, job.times)
-        self._written: list[str] = []
+        self._inside = self._vessels()
 
     def write(self, folder: Path) -> list[str]:
         """Write all objects; their names."""
         (folder / VOLUMES).mkdir()
-        inside = self._vessels()
-        reference = self._write_volumes(folder, inside)
-        grid, identity = self._volume.grid, self._identity
-        self._write(
-            folder,
-            "vessel_mask.dcm",
-            0.62,
-            inside.any(),
-            "The result has no vessel voxel.",
-            lambda: segmentation_object(inside, grid, reference, identity),
-        )
-        timed = bool(np.isfinite(self._arrival_s).any())
-        self._write(
-            folder,
-            "arrival_time.dcm",
-            0.68,
-            timed,
-            "The result does not change over time.",
-            lambda: arrival_time_object(self._arrival_s, grid, reference, identity),
-        )
-        stl = (self._result.folder / "vessels.stl").read_bytes()
-        self._write(
-            folder,
-            "vessel_surface.dcm",
-            0.74,
-            len(stl) > _NO_TRIANGLES,
-            "The result has no surface.",
-            lambda: surface_object(stl, identity),
-        )
-        self._write(folder, "key_views.dcm", 0.76, True, "", self._key_views)
-        self._write(folder, "movie.dcm", 0.82, len(self._result.times_s) > 1, "There is one frame.", self._movie)
-        return self._written
-
-    def _write(
-        self, folder: Path, name: str, done: float, possible: bool, reason: str, make: Callable[[], Dataset]
-    ) -> None:
-        self._progress.check_cancelled()
-        if not possible:
-            self._progress.warn("export.left_out", f"{name} is left out: {reason}")
-            return
-        self._progress.report("export", done, name)
-        save(make(), folder / name)
-        self._written.append(name)
+        names = [f"{VOLUMES}/time_{index:03d}.dcm" for index in range(len(self._times_s))]
+        reference = self._write_volumes(folder, names)
+        objects: dict[str, Callable[[], Dataset | str]] = {
+            "vessel_mask.dcm": lambda: self._vessel_mask(reference),
+            "arrival_time.dcm": lambda: self._arrival_time(reference),
+            "vessel_surface.dcm": self._surface,
+            "key_views.dcm": self._key_views,
+            "movie.dcm": self._movie,
+        }
+        for number, (name, make) in enumerate(objects.items()):
+            self._progress.check_cancelled()
+            self._progress.report("export", 0.6 + 0.4 * number / len(objects), name)
+            dataset = make()
+            if isinstance(dataset, str):
+                self._progress.warn("export.left_out", f"{name} is left out: {dataset}")
+            else:
+                save(dataset, folder / name)
+                names.append(name)
+        return names
 
     def _vessels(self) -> NDArray[np.bool_]:
         """Voxels (z, y, x) inside the vessel surface: those with an arrival time, if there is any."""
@@ -200,29 +177,42 @@ class _Writer:
             return inside
         return self._volume.at(self._times_s[0]) >= float(self._result.record["surface_threshold"])
 
-    def _write_volumes(self, folder: Path, inside: NDArray[np.bool_]) -> Dataset:
+    def _vessel_mask(self, reference: Dataset) -> Dataset | str:
+        """The object, here and below, or why there is none."""
+        if not self._inside.any():
+            return "the result has no vessel voxel."
+        return segmentation_object(self._inside, self._volume.grid, reference, self._identity)
+
+    def _arrival_time(self, reference: Dataset) -> Dataset | str:
+        if not np.isfinite(self._arrival_s).any():
+            return "the result does not change over time."
+        return arrival_time_object(self._arrival_s, self._volume.grid, reference, self._identity)
+
+    def _surface(self) -> Dataset | str:
+        stl = (self._result.folder / "vessels.stl").read_bytes()
+        return surface_object(stl, self._identity) if len(stl) > _NO_TRIANGLES else "the result has no surface."
+
+    def _write_volumes(self, folder: Path, names: list[str]) -> Dataset:
         """Write all time points; the object with most contrast."""
         scale, brightest = _scale_and_brightest(self._volume, self._times_s)
-        window = self._window(inside)
+        window = self._window()
         reference: Dataset | None = None
-        for index, time_s in enumerate(self._times_s):
+        for index, (name, time_s) in enumerate(zip(names, self._times_s)):
             self._progress.check_cancelled()
-            name = f"{VOLUMES}/time_{index:03d}.dcm"
-            self._progress.report("export", 0.05 + 0.55 * index / len(self._times_s), name)
-            point = TimePoint(index=index, count=len(self._times_s), time_s=float(time_s))
+            self._progress.report("export", 0.6 * index / len(names), name)
+            point = TimePoint(index=index, count=len(names), time_s=float(time_s))
             attenuation = self._volume.at(time_s)
             dataset = xray3d_object(attenuation, self._volume.grid, point, self._identity, scale=scale, window=window)
             save(dataset, folder / name, compression=self._job.compression)
-            self._written.append(name)
             if index == brightest:
                 reference = dataset
         assert reference is not None
         return reference
 
-    def _window(self, inside: NDArray[np.bool_]) -> tuple[float, float]:
+    def _window(self) -> tuple[float, float]:
         """Attenuation of the display: 0 and what nearly all vessel voxels stay below at their peak."""
         peak = self._result.load_map("attenuation_peak")
-        high = float(np.percentile(peak[inside], 99)) if inside.any() else float(peak.max())
+        high = float(np.percentile(peak[self._inside], 99)) if self._inside.any() else float(peak.max())
         return 0.0, max(high, 1e-6)
 
     def _key_views(self) -> Dataset:
@@ -239,11 +229,13 @@ class _Writer:
         )
         return key_views_object(pictures, captions, self._identity)
 
-    def _movie(self) -> Dataset:
+    def _movie(self) -> Dataset | str:
         from DSAReconLib.rendering.images import grey_levels
         from DSAReconLib.rendering.views import render_line_integrals
 
         geometry, times = self._result.geometry, self._result.times_s
+        if len(times) < 2:
+            return "the run has one frame."
         factor = -(-max(geometry.detector_shape) // _LARGEST_MOVIE_SIDE)
         images = render_line_integrals(
             self._result.load_reconstruction().model,

@@ -21,6 +21,7 @@ KEY_ANGLES_DEG = ((0.0, 0.0), (45.0, 0.0), (90.0, 0.0), (-45.0, 0.0), (0.0, 30.0
 
 _SIDE_PX = 512
 _GAMMA = 0.6  # small vessels stay visible beside large ones
+_DARKEST = 0.12  # share of the colormap left out at both ends
 _MARGIN_PX, _BAR_PX = 12, 10
 
 
@@ -82,7 +83,13 @@ def _shaded(
     relative = np.clip(brightness / contrast_window(brightness[None])[1], 0, 1) ** _GAMMA
     if mean_s is None or time_range is None:
         return np.repeat(np.rint(255 * relative).astype(np.uint8)[..., None], 3, -1)
-    return np.rint(relative[..., None] * colored(mean_s, (time_range[0], time_range[1]))).astype(np.uint8)
+    low, high = time_range
+    return np.rint(relative[..., None] * _arrival_color((mean_s - low) / max(high - low, 1e-6))).astype(np.uint8)
+
+
+def _arrival_color(relative: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """RGB (..., 3) of a time between the ends, 0 to 1, without the dark ends of the colormap, which black swallows."""
+    return colored(_DARKEST + (1 - 2 * _DARKEST) * np.clip(relative, 0, 1), (0.0, 1.0))
 
 
 def _caption(angles: tuple[float, float], time_range: tuple[float, ...] | None) -> str:
@@ -104,7 +111,7 @@ def _annotated(
     draw.text((_MARGIN_PX, bottom - 10), note, fill=(160, 160, 160))
     if time_range:
         top, height = picture.shape[0] // 4, picture.shape[0] // 2
-        scale = colored(np.linspace(1, 0, height), (0.0, 1.0))
+        scale = _arrival_color(np.linspace(1, 0, height))
         image.paste(pillow_image().fromarray(np.repeat(scale[:, None], _BAR_PX, 1)), (right - _BAR_PX, top))
         for value, row in ((time_range[1], top - 14), (time_range[0], top + height + 2)):
             draw.text((right - 40, row), f"{value:.2f} s", fill=(255, 255, 255))

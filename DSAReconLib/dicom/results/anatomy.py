@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from DSAReconLib.dicom.attributes import Attributes
-from DSAReconLib.dicom.results.common import code, item
+from DSAReconLib.dicom.results.elements import code, item
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.dicom.attributes import quiet
-from DSAReconLib.dicom.results.common import (
+from DSAReconLib.dicom.results.elements import decimal
+from DSAReconLib.dicom.results.files import optional_highdicom
+from DSAReconLib.dicom.results.identity import (
     DISCLAIMER,
-    MANUFACTURER,
     ResultIdentity,
-    decimal,
-    identify,
-    optional_highdicom,
+    neutral_reference,
     set_body_part,
-    set_content_moment,
-    set_lossy,
+    settle,
+    writer_arguments,
 )
 from DSAReconLib.geometry import VolumeGrid
 
@@ -61,27 +60,18 @@ def arrival_time_object(
     )
     with quiet():
         dataset: Dataset = highdicom.pm.ParametricMap(
-            source_images=[reference],
+            source_images=[neutral_reference(reference)],
             pixel_array=np.where(known, arrival_s, np.float32(OUTSIDE_S)),
-            series_instance_uid=identity.uid("arrival"),
-            series_number=identity.series_number("arrival"),
-            sop_instance_uid=identity.uid("arrival", 1),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=identity.version,
-            device_serial_number="none",
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],
             window_center=float(decimal((low + high) / 2)),
             window_width=max(float(decimal(high - low)), 1.0),
             content_label="ARRIVAL_TIME",
             content_description=f"Bolus arrival time ({DISCLAIMER})",
+            **writer_arguments(identity, "arrival"),
             content_qualification="RESEARCH",
         )
-    identify(dataset, identity, "arrival")
-    set_lossy(dataset, identity)
-    set_content_moment(dataset, identity.moment(0.0) or identity.finished)
+    settle(dataset, identity, "arrival")
     dataset.FloatPixelPaddingValue = OUTSIDE_S
     dataset.FloatPixelPaddingRangeLimit = OUTSIDE_S  # dciodvfy wants a range even for a single value
     set_body_part(dataset, identity)

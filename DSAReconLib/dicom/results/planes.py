@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from DSAReconLib.dicom.results.common import decimal, item
+from DSAReconLib.dicom.results.elements import decimal, item
 from DSAReconLib.geometry import VolumeGrid
 
 if TYPE_CHECKING:

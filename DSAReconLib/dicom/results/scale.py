@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DSAReconLib.dicom.results.common import decimal
+from DSAReconLib.dicom.results.elements import decimal
 
 _LEVELS = 65535
 

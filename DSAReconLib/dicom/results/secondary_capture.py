@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DSAReconLib.dicom.results.common import (
-    DISCLAIMER,
-    ResultIdentity,
-    code,
-    decimal,
-    new_object,
-    set_body_part,
-    set_lossy,
-    source_image_items,
-)
+from DSAReconLib.dicom.results.elements import code, decimal
+from DSAReconLib.dicom.results.identity import DISCLAIMER, ResultIdentity, new_object, set_body_part
+from DSAReconLib.dicom.results.references import copy_lossiness, source_image_items
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,9 +57,9 @@ def _captured(pictures: NDArray[np.uint8], kind: str, identity: ResultIdentity) 
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.DerivationDescription = identity.derivation
     dataset.DerivationCodeSequence = [code("113062", "DCM", "Pixel by pixel subtraction")]
-    dataset.SourceImageSequence = source_image_items(identity)
+    dataset.SourceImageSequence = source_image_items(identity.sources)
     dataset.BurnedInAnnotation, dataset.RecognizableVisualFeatures = "NO", "NO"
-    set_lossy(dataset, identity)
+    copy_lossiness(dataset, identity.sources.headers)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pictures.shape[:3]
     dataset.SamplesPerPixel = 3 if color else 1
     if color:

@@ -8,15 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.dicom.attributes import quiet
-from DSAReconLib.dicom.results.common import (
-    DISCLAIMER,
-    MANUFACTURER,
-    ResultIdentity,
-    identify,
-    optional_highdicom,
-    set_content_moment,
-    set_lossy,
-)
+from DSAReconLib.dicom.results.files import optional_highdicom
+from DSAReconLib.dicom.results.identity import DISCLAIMER, MANUFACTURER, ResultIdentity, neutral_reference, settle
 from DSAReconLib.geometry import VolumeGrid
 
 if TYPE_CHECKING:
@@ -64,23 +57,14 @@ def segmentation_object(
     segment.RecommendedDisplayCIELabValue = list(_VESSEL_COLOR_LAB)
     with quiet():
         dataset: Dataset = highdicom.seg.Segmentation(
-            source_images=[reference],
+            source_images=[neutral_reference(reference)],
             pixel_array=inside.astype(np.uint8),
             segmentation_type="BINARY",
             segment_descriptions=[segment],
-            series_instance_uid=identity.uid("vessels"),
-            series_number=identity.series_number("vessels"),
-            sop_instance_uid=identity.uid("vessels", 1),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=identity.version,
-            device_serial_number="none",
             content_label="VESSELS",
             content_description=f"Vessels ({DISCLAIMER})",
+            **writer_arguments(identity, "vessels"),
             omit_empty_frames=False,
         )
-    identify(dataset, identity, "vessels")
-    set_lossy(dataset, identity)
-    set_content_moment(dataset, identity.moment(0.0) or identity.finished)
+    settle(dataset, identity, "vessels")
     return dataset

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from DSAReconLib.dicom.results.common import (
-    DISCLAIMER,
-    ResultIdentity,
-    code,
-    new_object,
-    object_reference,
-    set_common_references,
-    set_frame_of_reference,
-)
+from DSAReconLib.dicom.results.elements import code, moment_text
+from DSAReconLib.dicom.results.identity import DISCLAIMER, ResultIdentity, new_object, set_frame_of_reference
+from DSAReconLib.dicom.results.references import object_reference, set_common_references
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -26,7 +20,7 @@ def surface_object(stl: bytes, identity: ResultIdentity) -> Dataset:
     dataset.Modality = "M3D"
     set_frame_of_reference(dataset, identity)
     moment = identity.moment(0.0)
-    dataset.AcquisitionDateTime = None if moment is None else f"{moment:%Y%m%d%H%M%S.%f}"
+    dataset.AcquisitionDateTime = None if moment is None else moment_text(moment)
     dataset.BurnedInAnnotation, dataset.RecognizableVisualFeatures = "NO", "NO"
     dataset.DocumentTitle = f"Vessel surface, {identity.method} ({DISCLAIMER})"
     dataset.ConceptNameCodeSequence = [code("85040-8", "LN", "3D vessel model")]

@@ -10,21 +10,17 @@ from numpy.typing import NDArray
 
 from DSAReconLib.dicom.attributes import Attributes
 from DSAReconLib.dicom.results.anatomy import anatomy_item
-from DSAReconLib.dicom.results.common import (
+from DSAReconLib.dicom.results.elements import code, decimal, item, moment_text
+from DSAReconLib.dicom.results.identity import (
     DISCLAIMER,
     MANUFACTURER,
     ResultIdentity,
-    code,
-    contributing_source,
-    decimal,
-    item,
     new_object,
     set_content_moment,
     set_frame_of_reference,
-    set_lossy,
-    source_image_items,
 )
 from DSAReconLib.dicom.results.planes import measures_item, orientation_item, position_item
+from DSAReconLib.dicom.results.references import contributing_source, copy_lossiness, source_image_items
 from DSAReconLib.dicom.results.scale import StoredScale
 from DSAReconLib.geometry import VolumeGrid
 
@@ -100,7 +96,7 @@ def _describe_image(dataset: Dataset, point: TimePoint, identity: ResultIdentity
     dataset.VolumeBasedCalculationTechnique = "NONE"
     dataset.ContentQualification = "RESEARCH"
     dataset.BurnedInAnnotation = "NO"
-    set_lossy(dataset, identity)
+    copy_lossiness(dataset, identity.sources.headers)
     dataset.PresentationLUTShape = "IDENTITY"
     dataset.AcquisitionContextSequence = []
     organization = identity.uid("attenuation", "dimensions")
@@ -178,7 +174,7 @@ def _shared_groups(
             item(
                 DerivationDescription=identity.derivation,
                 DerivationCodeSequence=[code("113062", "DCM", "Pixel by pixel subtraction")],
-                SourceImageSequence=source_image_items(identity),
+                SourceImageSequence=source_image_items(identity.sources),
             )
         ],
         PixelValueTransformationSequence=[
@@ -239,7 +235,7 @@ def _frame_groups(grid: VolumeGrid, frame: int, point: TimePoint, identity: Resu
     )
     moment = identity.moment(point.time_s)
     if moment is not None:
-        content.FrameReferenceDateTime = f"{moment:%Y%m%d%H%M%S.%f}"
+        content.FrameReferenceDateTime = moment_text(moment)
     return item(
         FrameContentSequence=[content],
         PlanePositionSequence=[position_item(grid, frame)],
