@@ -59,7 +59,8 @@ def controlled(
     rng = np.random.default_rng([config.seed, 2, done])
     growing = config.grow and config.grow_from * config.steps < done < config.grow_until * config.steps
     place = grid.index_of(table.rows["means"])
-    prune = ((place < -0.5) | (place > np.array(grid.shape_zyx[::-1]) - 0.5)).any(1)
+    outside = (place < -0.5) | (place > np.array(grid.shape_zyx[::-1]) - 0.5)
+    prune: NDArray[np.bool_] = np.any(outside, axis=1)
     if statistics.visible.max(initial=0) >= views:  # else some of them may only be empty now
         prune |= statistics.mean_attenuation() < config.prune_attenuation
     filled = filled_voxels(table, voxel_mm, reference)
