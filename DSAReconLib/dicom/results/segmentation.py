@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.dicom.attributes import quiet
 from DSAReconLib.dicom.results.files import optional_highdicom
-from DSAReconLib.dicom.results.identity import DISCLAIMER, MANUFACTURER, ResultIdentity, neutral_reference, settle
+from DSAReconLib.dicom.results.identity import DISCLAIMER, ResultIdentity, neutral_reference, settle, writer_arguments
 from DSAReconLib.geometry import VolumeGrid
 
 if TYPE_CHECKING:
