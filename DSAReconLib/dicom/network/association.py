@@ -65,7 +65,8 @@ class Association:
         self._last_byte_s = time.monotonic()
         _prepare_package()
         interruptible(lambda stop: _probe(peer), progress)
-        self._net = interruptible(lambda stop: self._open(contexts, roles, on_store), progress)
+        self._net: NetworkAssociation = None  # type: ignore[assignment] # known once the line is open
+        interruptible(lambda stop: self._open(contexts, roles, on_store), progress, give_up=self._break)
         if not self._net.is_established:
             raise _rejection(peer, self._net)
 
@@ -113,23 +114,22 @@ class Association:
         contexts: Sequence[PresentationContext],
         roles: Sequence[str],
         on_store: Callable[[Any], int] | None,
-    ) -> NetworkAssociation:
+    ) -> None:
         from pynetdicom import AE, build_role, evt
 
         entity = AE(ae_title=self._peer.calling_aet)
-        entity.connection_timeout = CONNECT_TIMEOUT_S
-        entity.acse_timeout = CONNECT_TIMEOUT_S
+        entity.connection_timeout = entity.acse_timeout = min(CONNECT_TIMEOUT_S, self._peer.timeout_s)
         # A large object may take longer than any limit for a whole message, so the silence is timed, in _check_alive.
         entity.dimse_timeout = None
         entity.network_timeout = None
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, self._limit_waiting),
+            (evt.EVT_CONN_OPEN, self._take_line),
             (evt.EVT_DATA_SENT, self._note_bytes),
             (evt.EVT_DATA_RECV, self._note_bytes),
         ]
         if on_store is not None:
             handlers.append((evt.EVT_C_STORE, on_store))
-        return entity.associate(
+        self._net = entity.associate(
             self._peer.host,
             self._peer.port,
             contexts=list(contexts),
@@ -140,8 +140,9 @@ class Association:
             evt_handlers=handlers,
         )
 
-    def _limit_waiting(self, event: Any) -> None:
-        """The package lets its thread wait forever for a peer that does not read; that would outlive the program."""
+    def _take_line(self, event: Any) -> None:
+        """Know what to break, and limit how long a thread of the package waits for a peer that does not read."""
+        self._net = event.assoc
         event.assoc.dul.socket.socket.settimeout(self._peer.timeout_s)
 
     def _note_bytes(self, event: Any) -> None:
@@ -158,6 +159,8 @@ class Association:
 
     def _break(self) -> None:
         """End the line without asking; threads that wait for it wake up."""
+        if self._net is None:
+            return
         line = getattr(self._net.dul.socket, "socket", None)
         if line is not None:
             with suppress(OSError):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PEER = f"127.0.0.1:{DICOM_PORT}"
 USER, PASSWORD = "dsarecon", "correct horse"
 _PR_SET_PDEATHSIG = 1
 _START_S = 30
+_ESTABLISHED = "01"
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +62,7 @@ class Orthanc:
         settings.chmod(0o600)
         self.log = folder / "orthanc.log"
         with open(self.log, "wb") as log:
-            # The settings of the last argument win nothing: exec keeps one process, whose number is that of unshare.
+            # Each step replaces the former one, so that the archive has the number of this process.
             self.process = subprocess.Popen(
                 [*namespace_command(), "sh", "-c", 'ip link set lo up && exec "$0" "$1"', _program(), str(settings)],
                 stdin=subprocess.DEVNULL,
@@ -96,12 +98,22 @@ class Orthanc:
         user = ("--user", "--preserve-credentials") if "--user" in namespace_command() else ()
         return ["nsenter", "--target", str(self.process.pid), *user, "--net", *command]
 
+    def wait_for_client(self) -> None:
+        """Until a client has connected (the kernel accepts it also while the archive is halted)."""
+        ports = {f"{port:04X}" for port in (HTTP_PORT, DICOM_PORT)}
+        end = time.monotonic() + _START_S
+        while time.monotonic() < end:
+            lines = Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()[1:]
+            fields = [line.split() for line in lines]
+            if any(field[1].split(":")[1] in ports and field[3] == _ESTABLISHED for field in fields):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("no client connected")
+
     def kill(self) -> None:
         """End the archive and whatever it started."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(10)
 
     def _wait_until_ready(self) -> None:
