@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from DSAReconLib.cli.options import claim_folder, method_names, view_counts
+from DSAReconLib.cli.options import claim_folder, method_names, method_presets, view_counts
 from DSAReconLib.errors import DSAReconError
 from DSAReconLib.methods.registry import METHODS
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 HELP = "compare methods on the same runs, views and metrics, over one or more cases"
 EPILOG = (
-    "writes DIR/<case>/<method>-<views>/ (result folders), DIR/results.csv and DIR/report.html\n\n"
+    "writes DIR/<case>/<method>-<views>/ (result folders), DIR/results.csv, DIR/report.html and, of several\n"
+    "cases, DIR/statistics.csv\n\n"
     "methods:\n" + "\n".join(f"  {entry.name:<12} {entry.summary}" for entry in METHODS.values())
 )
 
@@ -28,11 +29,28 @@ _MARKER = "compare.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dsarecon compare``."""
     add = parser.add_argument
-    add("paths", metavar="PATH", nargs="+", help="folders with one case each, or the files of one case")
+    add(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="folders with one case each, or the files of one case",
+    )
     add("--out", metavar="DIR", required=True, help="folder to write")
     add("--methods", metavar="A,B,...", type=method_names, help="methods (all that can run here)")
     add("--views", metavar="N,N,...", type=view_counts, default=[10, 30], help="numbers of frames to use (10,30)")
-    add("--preset", default="balanced", help="preset of every method (balanced)")
+    add(
+        "--preset",
+        metavar="P,M=P,...",
+        type=method_presets,
+        default={"": "balanced"},
+        help="preset of every method, and of methods with one of their own, e.g. balanced,vpal=fast (balanced)",
+    )
+    add(
+        "--correct-geometry",
+        dest="corrections",
+        metavar="TABLE",
+        help="measured deviations from the nominal poses, for every case",
+    )
     add("--truth", metavar="DIR", help="truth folder, of one case (CASE/truth if it is there)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:i (auto)")
     add("--seed", type=int, help="seed of everything random")
@@ -48,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     comparison = _comparison(args)
     out = comparison.out
-    marker = {"preset": args.preset, "methods": comparison.methods, "views": comparison.view_counts}
+    marker = {"presets": _presets(comparison), "methods": comparison.methods, "views": comparison.view_counts}
     try:
         claim_folder(out, _MARKER, marker, what="a comparison", reuse=args.resume)
         rows, cases = compare(comparison, console.progress, console.note)
@@ -76,12 +94,24 @@ def _comparison(args: argparse.Namespace) -> Comparison:
         methods=tuple(args.methods or METHODS),
         view_counts=tuple(args.views),
         out=Path(args.out).expanduser().absolute(),
-        preset=args.preset,
+        preset=args.preset.get("", "balanced"),
+        presets={method: preset for method, preset in args.preset.items() if method},
+        corrections=None if args.corrections is None else str(Path(args.corrections).expanduser().absolute()),
         device=resolve_device(args.device),
         seed=args.seed,
         resume=args.resume,
         optional=args.methods is None,
     )
+
+
+def _presets(comparison: Comparison) -> dict[str, str]:
+    return {method: comparison.preset_of(method) for method in comparison.methods}
+
+
+def _preset_words(comparison: Comparison) -> str:
+    """``balanced``, or ``balanced (vpal: fast)``."""
+    own = [f"{method}: {preset}" for method, preset in _presets(comparison).items() if preset != comparison.preset]
+    return comparison.preset + (f" ({', '.join(own)})" if own else "")
 
 
 def _report(comparison: Comparison, rows: list[ResultRow], cases: list[ComparedCase]) -> Path:
@@ -96,15 +126,17 @@ def _report(comparison: Comparison, rows: list[ResultRow], cases: list[ComparedC
     from DSAReconLib.jobs.environment import machine, versions
 
     here, known = machine(), versions()
+    preset_words = _preset_words(comparison)
     facts = {
-        "preset": comparison.preset,
+        "preset": preset_words,
         "device": f"{comparison.device} ({here['cores']} cores, {here['machine']})",
         "DSARecon": str(known["dsarecon"]),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "packages": ", ".join(f"{name} {known[name]}" for name in ("numpy", "numba", "torch") if known[name]),
     }
     words = Template(resource("protocol_comparison.html")).substitute(
-        preset=comparison.preset,
+        preset=preset_words,
+        corrections="" if comparison.corrections is None else ", poses corrected by a table of measured deviations",
         registration=DEFAULT_REGISTRATION,
         max_heldout=MAX_HELDOUT,
         fewest_shared=FEWEST_SHARED,

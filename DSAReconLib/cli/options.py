@@ -31,6 +31,17 @@ def view_counts(text: str) -> list[int]:
     return counts
 
 
+def method_presets(text: str) -> dict[str, str]:
+    """Presets by method from ``balanced``, ``vpal=fast`` or ``balanced,vpal=fast``; that of all others under ``""``."""
+    presets: dict[str, str] = {}
+    for part in text.split(","):
+        method, separator, preset = (piece.strip() for piece in part.rpartition("="))
+        if not preset or bool(method) != bool(separator) or (method and method not in METHODS) or method in presets:
+            raise argparse.ArgumentTypeError(f"PRESET or METHOD=PRESET, separated by commas, is expected; got {text!r}")
+        presets[method] = preset
+    return presets
+
+
 def claim_folder(folder: Path, marker: str, content: Mapping[str, Any], *, what: str, reuse: bool) -> None:
     """Make a folder ours, or take up one that is; anything else in it is refused.
 

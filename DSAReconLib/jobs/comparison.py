@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from DSAReconLib.errors import ConfigError, DependencyError, DSAReconError, JobCancelled
 from DSAReconLib.evaluation.protocol import TruthReference, prepare_truth
-from DSAReconLib.evaluation.report import ComparedCase, ReportCase, ReportEntry, ResultRow, compose_case, write_csv
+from DSAReconLib.evaluation.report import (
+    ComparedCase,
+    ReportCase,
+    ReportEntry,
+    ResultRow,
+    compose_case,
+    write_csv,
+    write_statistics,
+)
 from DSAReconLib.io.result_folder import RECORD, open_result
 from DSAReconLib.jobs.assessment import (
     MAX_HELDOUT,
@@ -35,6 +43,7 @@ from DSAReconLib.methods.registry import METHODS
 from DSAReconLib.progress import Progress
 
 TABLE_FILE = "results.csv"
+STATISTICS_FILE = "statistics.csv"
 FEWEST_SHARED = 5  # held-out frames; with fewer, every number of views is judged on its own
 
 
@@ -66,9 +75,13 @@ class Comparison:
     studies, methods, view_counts
         Every method reconstructs every study from every number of views.
     out
-        Folder for ``<study>/<method>-<views>/`` and ``results.csv``.
+        Folder for ``<study>/<method>-<views>/``, ``results.csv`` and ``statistics.csv``.
     preset, device, seed
         Of every method.
+    presets
+        Methods with a preset of their own.
+    corrections
+        Table of measured deviations from the nominal poses, for all cases.
     resume
         Keep finished results that the same job would repeat, and go on from checkpoints.
     optional
@@ -82,8 +95,23 @@ class Comparison:
     preset: str = "balanced"
     device: str = "cpu"
     seed: int | None = None
+    presets: Mapping[str, str] = field(default_factory=dict)
+    corrections: str | None = None
     resume: bool = False
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            known = METHODS[method].config_module().PRESETS
+            if self.preset_of(method) not in known:
+                raise ConfigError(
+                    f"{METHODS[method].title} has no preset {self.preset_of(method)!r}; it has {', '.join(known)}.",
+                    hint=f"Give it one of its own, e.g. --preset {self.preset},{method}={next(iter(known))}.",
+                )
+
+    def preset_of(self, method: str) -> str:
+        """The preset of one method."""
+        return self.presets.get(method, self.preset)
 
     @property
     def pictured_views(self) -> int:
@@ -125,7 +153,8 @@ def compare(
 ) -> tuple[list[ResultRow], list[ComparedCase]]:
     """Reconstruct and judge everything; what fails is a row that says why.
 
-    ``results.csv`` is up to date after every result.
+    ``results.csv`` is up to date after every result; ``statistics.csv`` is there at the end
+    if there are several cases.
 
     Returns
     -------
@@ -151,6 +180,8 @@ def compare(
         entries = runner.judge(bench)
         if entries:
             cases.append(compose_case(bench.case(comparison.pictured_views), entries, progress=progress))
+    if len(comparison.studies) > 1:
+        write_statistics(comparison.out / STATISTICS_FILE, runner.rows)
     return runner.rows, cases
 
 
@@ -177,7 +208,7 @@ class _Bench:
 def _read(study: Study, comparison: Comparison, progress: Progress) -> _Bench:
     from DSAReconLib.acquisition.subtraction import subtract
 
-    runs = load_runs(study.paths, progress=progress)
+    runs = load_runs(study.paths, corrections=comparison.corrections, progress=progress)
     job = _job(study, comparison, comparison.methods[0], comparison.view_counts[0])
     angiogram = subtract(*runs, register=job.registration, progress=progress)
     pictures = (pictured(runs[0]), pictured(runs[1]))
@@ -289,7 +320,8 @@ def _job(study: Study, comparison: Comparison, method: str, views: int) -> Recon
         out=str(comparison.out / study.name / f"{method}-{views}"),
         paths=study.paths,
         method=method,
-        preset=comparison.preset,
+        preset=comparison.preset_of(method),
+        corrections=comparison.corrections,
         views=views,
         device=comparison.device,
         seed=comparison.seed,

@@ -3,7 +3,7 @@
 from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.comparison import ComparedCase, build_comparison, compose_case
 from DSAReconLib.evaluation.report.page import build_report
-from DSAReconLib.evaluation.report.rows import ResultRow, write_csv
+from DSAReconLib.evaluation.report.rows import ResultRow, write_csv, write_statistics
 
 __all__ = [
     "ComparedCase",
@@ -14,4 +14,5 @@ __all__ = [
     "build_report",
     "compose_case",
     "write_csv",
+    "write_statistics",
 ]

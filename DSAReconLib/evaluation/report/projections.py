@@ -95,12 +95,13 @@ class FrontalView:
         return np.where(weight > 0.5 * minimum, weighted / np.maximum(weight, 1e-12), np.nan)
 
     def surface(self, times_s: ArrayLike, threshold: float) -> NDArray[np.float32]:
-        """Brightness (R, C) of the surface where the maximum over time passes ``threshold`` (1/mm), lit from the front.
+        """Brightness (R, C) of the surface where the peak over time passes ``threshold`` (1/mm), lit from the front.
 
-        The depth of the first crossing along each line of sight is interpolated between voxels, and the light falls
-        along it (Lambert); in [0, 1], 0 where there is no vessel.
+        The peak is :meth:`DynamicVolume.top_mean`, which thresholds are made for. The depth of the first crossing
+        along each line of sight is interpolated between voxels, and the light falls along it (Lambert); in [0, 1],
+        0 where there is no vessel.
         """
-        peak = self._volume.peak(times_s)
+        peak = self._volume.top_mean(times_s)
         inside = peak > threshold
         first, hit = inside.argmax(1), inside.any(1)
         rows, columns = np.nonzero(hit)

@@ -122,8 +122,8 @@ def surface_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Sce
         for (name, view), limit in zip(views, limits, strict=True)
     )
     return (
-        "<section><h2>Vessel surface</h2><p>Where the maximum over time passes the automatic threshold of each result, "
-        "seen and lit from the front.</p>"
+        "<section><h2>Vessel surface</h2><p>Where the mean over the brightest 20 % of the frame times passes the "
+        "automatic threshold of each result (as in vessels.stl, but not smoothed), seen and lit from the front.</p>"
         f'<div class="film"><div class="grid" style="--columns:{_columns(min(len(views), 6))}">{figures}</div></div>'
         "</section>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from DSAReconLib.evaluation.report.tables import LABELS, Values, formatted
+from DSAReconLib.evaluation.statistics import paired_difference
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,25 @@ def write_csv(path: Path, rows: Sequence[ResultRow]) -> Path:
             values = [_number(row.values.get(name)) for name in numbers]
             writer.writerow([row.case, row.method, row.views, *status, *facts, *values])
     partial.replace(path)
+    return path
+
+
+def write_statistics(path: Path, rows: Sequence[ResultRow]) -> Path:
+    """Write ``statistics.csv``: paired differences of every two methods over the cases, per metric and number of views.
+
+    Only what both methods have in at least two cases; ``p_value`` as in
+    :func:`~DSAReconLib.evaluation.statistics.paired_difference`.
+    """
+    table = RowTable(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["views", "metric", "first", "second", "cases", "mean_difference", "std_difference", "p_value"])
+        for views, name in itertools.product(table.view_counts, table.known(LABELS)):
+            for first, second in itertools.combinations(table.titles, 2):
+                found = paired_difference(table.by_case(first, views, name), table.by_case(second, views, name))
+                if found.count > 1:
+                    numbers = [_number(value) for value in (found.mean, found.std, found.p_value)]
+                    writer.writerow([views, name, first, second, found.count, *numbers])
     return path
 
 

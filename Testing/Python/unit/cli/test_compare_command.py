@@ -25,6 +25,10 @@ def _compare(out, *paths, methods="double,fdk", views="6", extra=()):
     return main(["compare", *map(str, paths), "--out", str(out), *options])
 
 
+def _options(root):
+    return ["--preset", "balanced,fdk=fast", "--correct-geometry", str(root / "sag.csv")]
+
+
 def _rows(out):
     with (out / "results.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -36,7 +40,8 @@ def compared(tiny_case, tmp_path_factory):
     root = tmp_path_factory.mktemp("compared")
     shutil.copytree(tiny_case, root / "study")
     (root / "empty").mkdir()
-    assert _compare(root / "out", root / "study", root / "empty") == 0
+    (root / "sag.csv").write_text("primary_deg,row_px,column_px,roll_deg\n-180,1,0,0\n180,1,0,0\n")
+    assert _compare(root / "out", root / "study", root / "empty", extra=_options(root)) == 0
     return root
 
 
@@ -61,6 +66,7 @@ def test_a_case_that_cannot_be_read_does_not_stop_the_others(compared):
     assert {row["status"] for row in failed} == {"failed"}
     assert len(failed) == 2
     assert all(row["reason"] for row in failed)
+    assert (compared / "out" / "statistics.csv").read_text(encoding="utf-8").startswith("views,metric,first")
 
 
 def test_report_shows_methods_side_by_side(compared):
@@ -80,7 +86,7 @@ def test_finished_results_are_kept_on_resume_and_others_made_anew(compared):
     record = (kept / "run.json").read_bytes()
     other = json.loads((lost / "run.json").read_text())
     (lost / "run.json").write_text(json.dumps({**other, "fingerprint": "of another job"}))
-    assert _compare(out, compared / "study", extra=["--resume"]) == 0
+    assert _compare(out, compared / "study", extra=[*_options(compared), "--resume"]) == 0
     assert (kept / "run.json").read_bytes() == record
     assert json.loads((lost / "run.json").read_text())["fingerprint"] == other["fingerprint"]
     assert _rows(out)[0]["dice_best"] == "0.125"
@@ -105,7 +111,31 @@ def test_when_nothing_works_the_reason_is_the_error(tmp_path, capsys):
     assert len(_rows(tmp_path / "out")) == 2
 
 
-@pytest.mark.parametrize("arguments", [["--views", "one"], ["--views", "1"], ["--methods", "magic"]])
+def test_methods_may_have_presets_of_their_own(compared):
+    found = [row["preset"] for row in _rows(compared / "out") if row["case"] == "study"]
+    assert found == ["balanced", "fast"]
+    text = (compared / "out" / "report.html").read_text(encoding="utf-8")
+    assert "the presets of the methods (balanced (fdk: fast))" in text
+
+
+def test_a_preset_that_a_method_does_not_have_is_said_before_anything_runs(tiny_case, tmp_path, capsys):
+    assert _compare(tmp_path / "out", tiny_case, extra=["--preset", "quality"]) == 2
+    assert "Double has no preset 'quality'; it has fast, balanced." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_geometry_corrections_reach_every_method(compared):
+    for method in ("double", "fdk"):
+        record = open_result(compared / "out" / "study" / f"{method}-6").record
+        assert record["corrections"]
+        assert any(code == "geometry.corrected" for code, _ in record["warnings"])
+    assert "corrected by a table" in (compared / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--views", "one"], ["--views", "1"], ["--methods", "magic"], ["--preset", "magic=fast"], ["--preset", "fdk="]],
+)
 def test_wrong_options_are_wrong_usage(tmp_path, arguments):
     assert main(["compare", str(tmp_path), "--out", str(tmp_path / "out"), *arguments]) == 2
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from DSAReconLib.evaluation.report import ComparedCase, ResultRow, build_comparison, write_csv
+from DSAReconLib.evaluation.report import ComparedCase, ResultRow, build_comparison, write_csv, write_statistics
 from DSAReconLib.evaluation.report.comparison_sections import curves_section, headlines, statistics_section
 from DSAReconLib.evaluation.report.rows import RowTable, aligned, text_rows
 
@@ -45,6 +45,24 @@ def test_table_on_disk_has_a_row_per_result_and_says_why_one_is_missing(tmp_path
     assert found[-1]["reason"] == "No luck & no memory."
     assert found[-1]["psnr_clean_db"] == ""
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
+
+
+def test_statistics_on_disk_compare_every_two_methods_over_the_cases(tmp_path):
+    write_statistics(tmp_path / "statistics.csv", rows(cases=[str(number) for number in range(6)]))
+    with (tmp_path / "statistics.csv").open(newline="", encoding="utf-8") as file:
+        found = {(row["views"], row["metric"]): row for row in csv.DictReader(file)}
+    row = found["10", "psnr_clean_db"]
+    assert (row["first"], row["second"], row["cases"]) == ("Good", "Poor", "6")
+    assert float(row["mean_difference"]) == pytest.approx(2)
+    assert float(row["std_difference"]) == pytest.approx(0, abs=1e-9)
+    assert float(row["p_value"]) < 0.05
+    assert float(found["30", "psnr_db"]["p_value"]) == 1
+    assert {views for views, _ in found} == {"10", "30"}
+
+
+def test_statistics_need_two_cases(tmp_path):
+    write_statistics(tmp_path / "statistics.csv", rows(cases=("one",)))
+    assert len((tmp_path / "statistics.csv").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_ranking_marks_the_best_of_each_number_of_views(tmp_path):
