@@ -77,7 +77,7 @@ def _screenshot_menu() -> None:
                 title=("item.title",),
                 subtitle="PNG",
                 href=("item.url",),
-                download=True,
+                raw_attrs=["download"],  # without it the browser leaves the page, and trame closes the connection
             )
 
 
@@ -106,7 +106,7 @@ def _movie_menu(server: Any) -> None:
                 "Download {{ movie.name }}",
                 v_if=("movie.state === 'done'",),
                 href=("movie.url",),
-                download=True,
+                raw_attrs=["download"],
                 classes="movie-download",
             )
             html.Div("{{ movie.name }}", v_if=("movie.state === 'failed'",), classes="hint")
@@ -149,7 +149,7 @@ def _novel_controls(server: Any) -> None:
         block=True,
         variant="tonal",
     )
-    with html.Div(classes="row", style="margin-top: 6px"):
+    with html.Div(classes="row"):
         html.Span("Window", classes="name", title="Line integrals at both ends of the grey scale")
         v3.VRangeSlider(v_model=("window",), min=0, max=("window_limit",), step=0.01)
         html.Span("{{ window[0].toFixed(1) }} to {{ window[1].toFixed(1) }}", classes="value")
@@ -183,7 +183,7 @@ def _slice_controls(server: Any) -> None:
     with html.Div(style="height: 10px"):
         pass
     v3.VSelect(v_model=("orientation",), items=("orientations",), label="Orientation")
-    with html.Div(classes="row", style="margin-top: 6px"):
+    with html.Div(classes="row"):
         html.Span("Position", classes="name")
         v3.VSlider(
             model_value=("slice_offset",),

@@ -52,17 +52,17 @@ html, body { overflow: hidden; background: #0b0e13; }
 .side .v-switch .v-label, .side .v-select { font-size: 12.5px; }
 .side .v-switch { margin: -7px 0; }
 .side .v-switch .v-selection-control__wrapper { transform: scale(.72); transform-origin: left center;
-  width: 46px; margin-left: -2px; }
+  width: 46px; margin-left: 2px; }
 .side .v-switch .v-switch__track { margin-left: 0; }
 .side .v-switch .v-selection-control { justify-content: flex-start; }
 .page .v-btn { text-transform: none; letter-spacing: normal; }
 .page .v-field__input { font-size: 12.5px; min-height: 32px; padding-top: 5px; padding-bottom: 5px; }
 .page .v-field { --v-field-padding-start: 10px; }
 .v-list-item-title { font-size: 13px; }
-.row { display: grid; grid-template-columns: 74px minmax(0, 1fr) 54px; align-items: center; column-gap: 8px;
-  height: 30px; }
+.row { display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center; margin-top: 7px; }
 .row .name { color: #aab4c2; white-space: nowrap; }
-.row .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.row .value { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.row .v-input { grid-column: 1 / 3; grid-row: 2; height: 24px; margin: 0 5px; }
 .hint { color: #8b98a9; font-size: 11.5px; line-height: 1.35; margin: 4px 0; }
 .views { display: grid;
   grid-template: minmax(0, 1.15fr) minmax(0, 1fr) / minmax(0, 1.15fr) minmax(0, .9fr) minmax(0, .9fr);
