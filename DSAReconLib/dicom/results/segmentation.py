@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-_VESSEL_COLOR_LAB = (38000, 50000, 45000)  # the red that Slicer gives vessels, roughly
+_VESSEL_COLOR_LAB = (37067, 44080, 41621)  # RGB 216, 101, 79: what Slicer's terminology gives vessels
 
 
 def segmentation_object(

@@ -17,7 +17,7 @@ from DSAReconLib.progress import Progress
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_DATE_TIMES = ("Acquisition", "Content", "Series", "Study")
+_DATE_TIMES = ("Acquisition", "Content", "Series")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.dicom.attributes import Attributes
 from DSAReconLib.dicom.results.anatomy import anatomy_item
-from DSAReconLib.dicom.results.elements import code, decimal, item, moment_text
+from DSAReconLib.dicom.results.elements import code, copy_elements, decimal, item, moment_text
 from DSAReconLib.dicom.results.identity import (
     DISCLAIMER,
     MANUFACTURER,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 XRAY_3D = "1.2.840.10008.5.1.4.1.1.13.1.1"
 _IMAGE_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 _STACK_ID, _IN_STACK_POSITION, _FRAME_CONTENT = 0x00209056, 0x00209057, 0x00209111
 
 
@@ -144,11 +145,20 @@ def _acquisition(header: Dataset) -> Dataset:
 
 
 def _describe_contrast(dataset: Dataset, identity: ResultIdentity) -> None:
-    """Enhanced Contrast/Bolus module (C.7.6.4b): what is known of the agent, which is mostly that there was one."""
-    agent = code("7140000", "SCT", "Contrast agent")
+    """Enhanced Contrast/Bolus module (C.7.6.4b): codes of the source, else what rotational DSA is mostly done with."""
+    source = Attributes(identity.sources.fill)
+    coded = source.item("ContrastBolusAgentSequence") or Attributes(code("7140000", "SCT", "Contrast agent"))
+    route = (
+        coded.item("ContrastBolusAdministrationRouteSequence")
+        or source.item("ContrastBolusAdministrationRouteSequence")
+        or Attributes(code("58100008", "SCT", "Intra-arterial route"))
+    )
+    agent = item()
+    copy_elements(coded.dataset, agent, _CODE)
     agent.ContrastBolusAgentNumber = 1
-    agent.ContrastBolusAdministrationRouteSequence = [code("58100008", "SCT", "Intra-arterial route")]
-    agent.ContrastBolusIngredientCodeSequence = [code("44588005", "SCT", "Iodine")]
+    agent.ContrastBolusAdministrationRouteSequence = [item()]
+    copy_elements(route.dataset, agent.ContrastBolusAdministrationRouteSequence[0], _CODE)
+    agent.ContrastBolusIngredientCodeSequence = []
     agent.ContrastBolusVolume = agent.ContrastBolusIngredientConcentration = None
     dataset.ContrastBolusAgentSequence = [agent]
 

@@ -18,7 +18,8 @@ from helpers.result_exports import (
 from helpers.xa_objects import FRAMES, enhanced_dataset, offsets, stored_frames, write_xa
 from pydicom.dataset import Dataset
 
-from DSAReconLib.dicom.results.sources import read_sources
+from DSAReconLib.dicom.attributes import Attributes, quiet
+from DSAReconLib.dicom.results.sources import acquisition_start, read_sources
 from DSAReconLib.errors import JobCancelled, ResultError
 from DSAReconLib.jobs.export import DicomExport, export_dicom
 from DSAReconLib.progress import SilentProgress
@@ -214,3 +215,52 @@ def test_no_name_of_the_patient_reaches_logs_messages_or_file_names(export, tmp_
         assert word not in caplog.text
         assert word not in names
     assert PATIENT_NAME not in repr(read_sources([source], [MASK_UID, FILL_UID]))
+
+
+def test_the_contrast_agent_is_the_source_s_where_it_is_coded(export, tmp_path):
+    def code(value, meaning):
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+        return item
+
+    source = write_sources(
+        tmp_path / "source",
+        ContrastBolusAgentSequence=[code("353962003", "Iodixanol")],
+        ContrastBolusAdministrationRouteSequence=[code("47625008", "Intravenous route")],
+    )
+    (agent,) = export(source)["time_000.dcm"].ContrastBolusAgentSequence
+    assert agent.CodeMeaning == "Iodixanol"
+    assert agent.ContrastBolusAdministrationRouteSequence[0].CodeMeaning == "Intravenous route"
+    assert complaints(tmp_path / "dicom" / "attenuation" / "time_000.dcm") == []
+
+
+def test_the_region_of_the_body_is_the_source_s(export, tmp_path):
+    source = write_sources(tmp_path / "source", BodyPartExamined="ABDOMEN")
+    objects = export(source)
+    anatomy = objects["time_000.dcm"].SharedFunctionalGroupsSequence[0].FrameAnatomySequence[0]
+    assert anatomy.AnatomicRegionSequence[0].CodeMeaning == "Abdomen"
+    assert objects["movie.dcm"].BodyPartExamined == "ABDOMEN"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"AcquisitionDateTime": "20260102030405.25+0100", "AcquisitionTime": "120000"}, "2026-01-02T03:04:05.250000"),
+        ({"AcquisitionDate": "20260102", "AcquisitionTime": "030405"}, "2026-01-02T03:04:05"),
+        ({"StudyDate": "20260102", "AcquisitionTime": "030405"}, "2026-01-02T03:04:05"),
+        ({"AcquisitionDate": "20260102", "ContentDate": "20260103", "ContentTime": "0405"}, "2026-01-03T04:05:00"),
+        (
+            {"AcquisitionDate": "garbage", "AcquisitionTime": "x", "SeriesDate": "20260102", "SeriesTime": "01"},
+            "2026-01-02T01:00:00",
+        ),
+        ({"StudyDate": "20260102", "StudyTime": "030405"}, None),
+        ({}, None),
+    ],
+)
+def test_the_start_of_the_run_is_the_best_moment_that_the_header_has(attributes, expected):
+    dataset = Dataset()
+    with quiet():
+        for keyword, value in attributes.items():
+            setattr(dataset, keyword, value)
+        start = acquisition_start(Attributes(dataset))
+    assert (start.isoformat() if start else None) == expected
