@@ -90,19 +90,20 @@ class Association:
     def call(self, work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """Result of a method of the network association (see :meth:`network`), given up when the line is dead."""
         self._last_byte_s = time.monotonic()
-        result = interruptible(
-            lambda stop: work(*arguments, **options), self._progress, watch=self._check_alive, give_up=self._break
-        )
-        return result
-
-    def check_open(self) -> None:
-        """NetworkError if the peer has ended the association."""
-        if not self._net.is_established:
-            raise NetworkError(
-                f"{self._peer.label} broke the connection.",
-                code="network.broken",
-                hint="Try again; what came already is kept.",
+        try:
+            return interruptible(
+                lambda stop: work(*arguments, **options), self._progress, watch=self._check_alive, give_up=self._break
             )
+        except RuntimeError as error:  # the package's word for an association that is no more
+            raise self.broken() from error
+
+    def broken(self) -> NetworkError:
+        """The error for an association that the peer has ended, which shows as an answer without a status."""
+        return NetworkError(
+            f"{self._peer.label} broke the connection.",
+            code="network.broken",
+            hint="Try again; what came already is kept.",
+        )
 
     @property
     def network(self) -> NetworkAssociation:

@@ -39,7 +39,6 @@ _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
-_NO_STATUS = -1
 _OUT_OF_RESOURCES = 0xA700
 
 
@@ -148,9 +147,8 @@ class DimseArchive:
         ):
             for instance in instances:
                 inbox.expect(instance, target(instance))
-                status, detail = self._status(association, _instance_query(instance))
-                association.check_open()
-                yield Outcome(instance.sop_uid, inbox.problem(status, detail))
+                status = self._final_status(association, _instance_query(instance))
+                yield Outcome(instance.sop_uid, inbox.problem(status))
 
     def _series(self, association: Association, study_uid: str) -> list[str]:
         query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID="")
@@ -162,25 +160,22 @@ class DimseArchive:
 
         answers = []
         for status, identifier in association.call(ask):
-            if status.get("Status", _NO_STATUS) in _PENDING and identifier is not None:
+            value = _status(association, status)
+            if value in _PENDING and identifier is not None:
                 answers.append(identifier)
-            elif status.get("Status", _NO_STATUS) != _SUCCESS:
-                association.check_open()
+            elif value != _SUCCESS:
                 raise NetworkError(
-                    f"{self.label} refused the query (status {_hex(status)}).",
+                    f"{self.label} refused the query (status {_hex(value)}).",
                     code="network.denied",
                     hint="Ask its administrator whether queries are permitted.",
                 )
         return answers
 
-    def _status(self, association: Association, query: Dataset) -> tuple[int, str]:
-        """Final status of a C-GET and its number for people."""
-
+    def _final_status(self, association: Association, query: Dataset) -> int:
         def ask() -> list[Dataset]:
             return [status for status, _ in association.network.send_c_get(query, _STUDY_ROOT_GET)]
 
-        final = association.call(ask)[-1]
-        return int(final.get("Status", _NO_STATUS)), _hex(final)
+        return _status(association, association.call(ask)[-1])
 
 
 class _Inbox:
@@ -214,13 +209,15 @@ class _Inbox:
             path.unlink(missing_ok=True)
         return _OUT_OF_RESOURCES if self._problem else _SUCCESS
 
-    def problem(self, status: int, detail: str) -> str:
+    def problem(self, status: int) -> str:
         """Why the object has not arrived, or an empty text."""
         if self._arrived:
             return ""
         if self._problem:
             return self._problem
-        return f"the server did not send it (status {detail})" if status != _SUCCESS else "the server sent nothing"
+        return (
+            f"the server did not send it (status {_hex(status)})" if status != _SUCCESS else "the server sent nothing"
+        )
 
 
 @contextmanager
@@ -244,11 +241,9 @@ def _send(association: Association, file: DicomFile) -> str:
         from pydicom.uid import UID
 
         return f"the server does not take {UID(file.sop_class).name} as {UID(file.transfer_syntax).name}"
-    status = association.call(association.network.send_c_store, file.path)
-    association.check_open()
-    value = status.get("Status", _NO_STATUS)
+    value = _status(association, association.call(association.network.send_c_store, file.path))
     stored = value == _SUCCESS or value & 0xF000 == 0xB000  # Bxxx: stored with a remark
-    return "" if stored else f"the server refused it (status {_hex(status)})"
+    return "" if stored else f"the server refused it (status {_hex(value)})"
 
 
 def _query(level: str, **attributes: str) -> Dataset:
@@ -274,6 +269,12 @@ def _instance_query(instance: StoredInstance) -> Dataset:
     )
 
 
-def _hex(status: Dataset) -> str:
-    value = status.get("Status", None)
-    return "none" if value is None else f"0x{value:04X}"
+def _status(association: Association, answer: Dataset) -> int:
+    """Status of an answer; without one, the association has ended."""
+    if "Status" not in answer:
+        raise association.broken()
+    return int(answer.Status)
+
+
+def _hex(status: int) -> str:
+    return f"0x{status:04X}"
