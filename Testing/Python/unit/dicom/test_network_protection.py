@@ -50,7 +50,7 @@ def test_file_that_others_may_read_is_refused(secret_file, mode):
 
 
 @pytest.mark.parametrize(
-    "text", [f"{SECRET}\n", f"pasword = {SECRET}", f"password = {SECRET}", f"user = a\ntoken = {SECRET}", ""]
+    "text", [f"{SECRET}\n", f"pass = {SECRET}", f"password = {SECRET}", f"user = a\ntoken = {SECRET}", ""]
 )
 def test_unusable_file_is_explained_without_its_content(secret_file, text):
     secret_file.write_text(text)
