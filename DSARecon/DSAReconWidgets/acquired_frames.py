@@ -34,7 +34,7 @@ class AcquiredFrames:
             raise ValueError("both nodes must be rotational runs")
 
     def frame(self, number: int) -> NDArray[np.float32] | None:
-        """Line integrals (R, C) of a frame of the contrast run; ``None`` if the runs have lost it.
+        """Line integrals (R, C) of a frame of the fill run; ``None`` if the runs have lost it.
 
         The mask frame with the nearest angles is subtracted, without registration, and the
         median of the difference, which is exposure: a picture to look at.

@@ -1,4 +1,4 @@
-"""Section 4, lower half: how the contrast medium passes at a point."""
+"""Section 4, lower half: how the contrast medium passes at a point or in a segment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from DSAReconLib.mrml.curves import Curve, CurveModel, CurvePlot
 from DSAReconLib.mrml.sequence import current_time
 from DSAReconWidgets import layout
 from DSAReconWidgets.plotting import drawCurve
-from DSAReconWidgets.section import Section, allow, showText
+from DSAReconWidgets.section import Section, allow, fillCombo, selectValue, showText
 
-_KEY = "point"
+_KEY = "curve"
+_POINT = ""
 
 
 class CurveSection(Section):
-    """Time-attenuation curve of a point that the user places on a vessel."""
+    """Time-attenuation curve of a point that the user places on a vessel, or of a segment."""
 
     def setup(self) -> None:
         """Connect the widgets."""
@@ -31,29 +32,37 @@ class CurveSection(Section):
         self._timer.setSingleShot(True)
         self._timer.setInterval(20)
         self._timer.connect("timeout()", self._measure)
+        self.ui.curveSourceCombo.connect("currentIndexChanged(int)", self._sourceChosen)
         self.ui.placePointButton.connect("toggled(bool)", self._place)
         self.ui.plotViewButton.connect("toggled(bool)", self._showPlot)
 
     def update(self) -> None:
-        """Show the curve of the point."""
+        """Show the curve of the point or segment."""
         shown, point = self.panel.result, self.panel.parameterNode.probePoint
+        segmentation, segment = self._segment()
         reason = ""
         if shown is None or shown.is_static:
             reason = _("This result does not change over time.")
         elif shown.result is None:
             reason = _("The result folder is not there any more: {folder}").format(folder=shown.folder)
-        allow(self.ui.placePointButton, reason)
+        self._showSources()
+        ofSegment = _("The curve is that of a segment: choose “Point” in the list first.") if segment else ""
+        allow(self.ui.curveSourceCombo, reason)
+        allow(self.ui.placePointButton, reason or ofSegment)
         self.panel.observe("probe", point, _pointEvents(), self._pointMoved)
-        asked = (shown.sequence.GetID() if shown else "", point.GetID() if point else "", reason)
+        self.panel.observe("probe segment", segmentation, _segmentEvents(), self._segmentChanged)
+        place = point if segmentation is None else segmentation
+        asked = (shown.sequence.GetID() if shown else "", place.GetID() if place else "", segment, reason)
         if asked != self._shown:
             self._shown = asked
             self._measure()
-        allow(self.ui.plotViewButton, "" if self._curve is not None else _("Place a point on a vessel first."))
+        self._allowPlot()
 
     def leave(self) -> None:
         """Give the mouse and the layout back."""
         self._timer.stop()
         self.panel.observe("probe", None, (), self._pointMoved)
+        self.panel.observe("probe segment", None, (), self._segmentChanged)
         for button in (self.ui.placePointButton, self.ui.plotViewButton):
             button.checked = False
         self._model, self._plot, self._shown = None, None, ()
@@ -90,10 +99,50 @@ class CurveSection(Section):
             self.ui.placePointButton.checked = False
         self._timer.start()
 
+    # The segment
+
+    def _segment(self) -> tuple[Any, str]:
+        """The chosen segmentation and segment ID; ``(None, "")`` if the curve is that of the point."""
+        node = self.panel.parameterNode
+        segmentation = node.probeSegmentation
+        if segmentation is None or segmentation.GetSegmentation().GetSegment(node.probeSegment) is None:
+            return None, ""
+        return segmentation, node.probeSegment
+
+    def _showSources(self) -> None:
+        """The list has no use in a scene without segments."""
+        scene, entries = self.panel.scene, [(_("Point"), _POINT, _("Curve of the vessel nearest to the placed point."))]
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            segmentation = scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
+            segments = segmentation.GetSegmentation()
+            for identifier in segments.GetSegmentIDs():
+                name = segments.GetSegment(identifier).GetName()
+                entries.append((name, f"{segmentation.GetID()} {identifier}", segmentation.GetName()))
+        fillCombo(self.ui.curveSourceCombo, entries)
+        segmentation, segment = self._segment()
+        selectValue(self.ui.curveSourceCombo, f"{segmentation.GetID()} {segment}" if segment else _POINT)
+        self.ui.curveSourceCombo.visible = len(entries) > 1
+
+    def _sourceChosen(self, index: int) -> None:
+        node = self.panel.parameterNode
+        if node is None:
+            return
+        identifier, _space, segment = str(self.ui.curveSourceCombo.itemData(index) or _POINT).partition(" ")
+        self.ui.placePointButton.checked = False
+        node.probeSegmentation = self.panel.scene.GetNodeByID(identifier) if identifier else None
+        node.probeSegment = segment
+
+    def _segmentChanged(self, *_arguments: Any) -> None:
+        self._timer.start()
+        self.panel.refresh()
+
     # The curve
 
+    def _allowPlot(self) -> None:
+        allow(self.ui.plotViewButton, "" if self._curve is not None else _("Place a point on a vessel first."))
+
     def _measure(self) -> None:
-        """Curve of the vessel nearest to the point."""
+        """Curve of the segment, or of the vessel nearest to the point."""
         self._curve = None
         problem = self._measured()
         if self._curve is None:
@@ -103,22 +152,28 @@ class CurveSection(Section):
                 self._plot.drop(_KEY)
         else:
             self._showCurve(self._curve)
-        allow(self.ui.plotViewButton, "" if self._curve is not None else _("Place a point on a vessel first."))
+        self._allowPlot()
 
     def _measured(self) -> str:
         """Measure; a sentence if that was not possible."""
         node, shown = self.panel.parameterNode, self.panel.result
-        point = node.probePoint if node else None
-        if shown is None or shown.result is None or shown.is_static or point is None:
+        if node is None or shown is None or shown.result is None or shown.is_static:
             return ""
-        if not point.GetNumberOfDefinedControlPoints():
+        segmentation, segment = self._segment()
+        try:
+            if segment:
+                self._curve = self._modelOf(shown).in_segment(segmentation, segment)
+                return "" if self._curve is not None else _("The segment is empty, or lies outside of the result.")
+            return self._measuredAtPoint(shown, node.probePoint)
+        except DSAReconError as error:
+            return str(error.message)
+
+    def _measuredAtPoint(self, shown: Any, point: Any) -> str:
+        if point is None or not point.GetNumberOfDefinedControlPoints():
             return ""
         position = [0.0, 0.0, 0.0]
         point.GetNthControlPointPositionWorld(0, position)
-        try:
-            self._curve = self._modelOf(shown).at_point(position, name=point.GetName())
-        except DSAReconError as error:
-            return str(error.message)
+        self._curve = self._modelOf(shown).at_point(position, name=point.GetName())
         return "" if self._curve is not None else _("There is no vessel within 5 mm of the point.")
 
     def _modelOf(self, shown: Any) -> CurveModel:
@@ -160,6 +215,16 @@ class CurveSection(Section):
         if selection is not None:
             selection.SetActivePlotChartID(self._plot.chart.GetID())
             slicer.app.applicationLogic().PropagatePlotChartSelection()
+
+
+def _segmentEvents() -> tuple[int, ...]:
+    segmentation = slicer.vtkSegmentation
+    return (
+        segmentation.SegmentAdded,
+        segmentation.SegmentRemoved,
+        segmentation.SegmentModified,
+        segmentation.SourceRepresentationModified,
+    )
 
 
 def _pointEvents() -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from DSAReconLib.acquisition.summary import RunSummary
 from DSAReconLib.errors import DSAReconError
 from DSAReconWidgets.found_runs import FoundRun, RunSearch, middleFrame, runsInScene
 from DSAReconWidgets.pictures import greyByQuantiles, pixmapFromArray
+from DSAReconWidgets.runs import ROLE_ATTRIBUTE
 from DSAReconWidgets.section import Section, bindPath, fitRows, showPath, showText
 
 _THUMBNAIL_PX = 48
@@ -52,8 +53,12 @@ class InputSection(Section):
             self._sceneRuns = runsInScene(self.panel.logic)
             self._choosePair()
         self._list()
-        problem = self.problem()
-        showText(self.ui.inputStatusLabel, problem or self._ready(), warning=bool(problem) and self._anythingGiven())
+        problem, exchanged = self.problem(), self._exchanged()
+        showText(
+            self.ui.inputStatusLabel,
+            problem or exchanged or self._ready(),
+            warning=bool(exchanged) or (bool(problem) and self._anythingGiven()),
+        )
 
     def leave(self) -> None:
         """Stop searching."""
@@ -66,7 +71,7 @@ class InputSection(Section):
             return _("Searching the folder… {count} files so far.").format(count=self._search.files)
         if not self._anythingGiven():
             return _(
-                "Load a mask run and a contrast run from the DICOM database, or choose the folder with their files."
+                "Load a mask run and a fill run (with contrast medium) from the DICOM database, or choose their folder."
             )
         node = self.panel.parameterNode
         if node.maskRun is not None and node.maskRun is node.fillRun:
@@ -76,12 +81,12 @@ class InputSection(Section):
             if not self._runsChosen():
                 self.panel.logic.pairRuns([found.summary for found in self._search.runs])
         except DSAReconError as error:
-            reasons = [refused.refusal for refused in self._search.refused[:2]] if not self._search.runs else []
+            reasons = [refused.refusal for refused in self._search.refused[:2]] if len(self._search.runs) < 2 else []
             return " ".join([error.message, *reasons])
         return ""
 
     def fillRun(self) -> Any:
-        """Node or file of the contrast run, as ``logic.selectViews`` takes it; ``None`` if there is none yet."""
+        """Node or file of the fill run, as ``logic.selectViews`` takes it; ``None`` if there is none yet."""
         node = self.panel.parameterNode
         if self._runsChosen():
             return node.fillRun
@@ -108,6 +113,14 @@ class InputSection(Section):
 
     def _anythingGiven(self) -> bool:
         return self._runsChosen() or self._search.folder != Path()
+
+    def _exchanged(self) -> str:
+        """A remark if the headers of the chosen runs say the opposite of how they were chosen."""
+        node = self.panel.parameterNode
+        roles = [run.GetAttribute(ROLE_ATTRIBUTE) if run is not None else None for run in (node.maskRun, node.fillRun)]
+        if roles[0] == "fill" or roles[1] == "mask":
+            return _("The runs seem to be exchanged: by their headers, the mask run is the other one.")
+        return ""
 
     def _ready(self) -> str:
         warnings = [text for found in self._listed for _code, text in found.summary.warnings]
@@ -197,7 +210,7 @@ class InputSection(Section):
 
 
 def _roleName(summary: RunSummary) -> str:
-    return {"mask": _("Mask run"), "fill": _("Contrast run")}.get(summary.role, _("Run (mask or contrast)"))
+    return {"mask": _("Mask run"), "fill": _("Fill run")}.get(summary.role, _("Mask or fill run"))
 
 
 def _details(summary: RunSummary) -> str:

@@ -72,6 +72,8 @@ class DSAReconParameterNode:
     colorByArrival: bool = False
     showSurface: bool = False
     probePoint: slicer.vtkMRMLNode
+    probeSegmentation: slicer.vtkMRMLSegmentationNode
+    probeSegment: str = ""
 
     # Novel view
     followCamera: bool = True
@@ -79,9 +81,6 @@ class DSAReconParameterNode:
     secondaryAngleDeg: Annotated[float, WithinRange(-90.0, 90.0)] = 0.0
     window: float = 0.0
     level: float = 0.0
-
-    # Compare
-    otherResult: slicer.vtkMRMLSequenceNode
 
 
 @dataclasses.dataclass(frozen=True)

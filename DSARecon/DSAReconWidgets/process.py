@@ -282,13 +282,14 @@ class WorkerProcess:
                 message=f"The reconstruction process {self._python} could not be started ({ending.notStarted}).",
                 hint="Run the self-diagnosis; reinstalling Slicer or the extension may help.",
             )
+        checkpoint = _leftCheckpoint(self.job)
         if ending.crashed:
             return Outcome(
                 JobState.FAILED,
                 code="worker.crashed",
                 message="The reconstruction process stopped unexpectedly; it was killed or it crashed.",
                 hint="Memory may have run out: choose preset 'fast' or larger voxels. The log shows how far it came.",
-                checkpoint=_leftCheckpoint(self.job),
+                checkpoint=checkpoint,
             )
         reason = f" ({self._lastLine})" if "Error" in self._lastLine else f" (exit code {ending.code})"
         return Outcome(
@@ -296,7 +297,7 @@ class WorkerProcess:
             code="worker.died",
             message=f"The reconstruction process ended without a result{reason}.",
             hint="See the log, and run the self-diagnosis.",
-            checkpoint=_leftCheckpoint(self.job),
+            checkpoint=checkpoint,
         )
 
     def _forgetConfig(self) -> None:
@@ -338,9 +339,13 @@ def _endWithApplication() -> None:
 
 
 def _leftCheckpoint(job: ReconstructionJob) -> Path | None:
-    from DSAReconLib.jobs.resume import has_state
+    """The checkpoint that a killed worker left; one that holds nothing to go on from is removed."""
+    from DSAReconLib.jobs.resume import discard_checkpoint, has_state
 
-    return job.checkpoint_folder if has_state(job.checkpoint_folder) else None
+    if has_state(job.checkpoint_folder):
+        return job.checkpoint_folder
+    discard_checkpoint(job.checkpoint_folder)
+    return None
 
 
 def _decoded(line: bytes) -> str:

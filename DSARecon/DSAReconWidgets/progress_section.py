@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from DSAReconLib.jobs.resume import has_state
 from DSAReconWidgets.outcome import JobState, QueuedJob
 from DSAReconWidgets.pictures import showPicture, volumeFromFront
 from DSAReconWidgets.section import Section, allow, fitRows, showText
@@ -38,6 +40,7 @@ class ProgressSection(Section):
         ui.jobTree.connect("itemSelectionChanged()", self._showJobButtons)
         ui.jobLogButton.connect("clicked()", lambda: self._withSelected(self._showLog))
         ui.jobShowButton.connect("clicked()", lambda: self._withSelected(self._showResult))
+        ui.jobResumeButton.connect("clicked()", lambda: self._withSelected(self._resume))
         ui.jobCancelButton.connect("clicked()", lambda: self._withSelected(controller.cancel))
         controller.jobChanged.connect(self._jobChanged)
 
@@ -127,7 +130,24 @@ class ProgressSection(Section):
         )
         finished = job is not None and job.state == JobState.FINISHED
         allow(self.ui.jobShowButton, nothing if job is None else "" if finished else _("It has no result."))
+        allow(self.ui.jobResumeButton, nothing if job is None else self._notResumable(job))
         allow(self.ui.jobCancelButton, nothing if job is None else _("It has ended already.") if final else "")
+
+    def _notResumable(self, job: QueuedJob) -> str:
+        """Why a job cannot go on from its checkpoint; empty if it can."""
+        if job.state == JobState.FINISHED:
+            return _("It has finished.")
+        if not job.state.isFinal:
+            return _("It has not ended.")
+        if not has_state(job.job.checkpoint_folder):
+            return _("Nothing was kept to go on from.")
+        others = [other for other in self.panel.controller.jobs if not other.state.isFinal]
+        return _("It goes on already.") if any(other.job.out == job.job.out for other in others) else ""
+
+    def _resume(self, job: QueuedJob) -> None:
+        if not self._notResumable(job):
+            self.panel.notifier.clear()
+            self.panel.controller.reconstruct(replace(job.job, resume=True), label=job.label)
 
     def _showLog(self, job: QueuedJob) -> None:
         self.panel.notifier.showText(_("Log of reconstruction {number}").format(number=job.number), job.logText)

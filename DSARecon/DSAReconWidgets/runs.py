@@ -92,6 +92,8 @@ def inputOf(maskRun: Any, fillRun: Any, folder: Path) -> dict[str, Any]:
             raise ConfigError(_("Choose the mask and the fill run, or a folder that holds them."))
         if not folder.exists():
             raise ConfigError(_("The folder {folder} is not there.").format(folder=folder))
+        if not folder.is_dir():
+            raise ConfigError(_("{folder} is a file. Choose the folder that holds both runs.").format(folder=folder))
         return {"paths": (str(folder),)}
     files = {}
     for role, node in chosen.items():

@@ -72,7 +72,7 @@ def fitRows(tree: Any, rowPx: int, most: int) -> None:
 
 def bindPath(panel: Any, edit: Any, name: str) -> None:
     """Store what is typed or chosen as a parameter (Slicer's own binding would show no folder as ".")."""
-    edit.connect("currentPathChanged(QString)", lambda text: panel.setParameter(name, Path(str(text))))
+    edit.connect("currentPathChanged(QString)", lambda text: panel.setParameter(name, Path(str(text).strip())))
 
 
 def showPath(edit: Any, path: Path) -> None:

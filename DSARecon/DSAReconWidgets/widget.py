@@ -177,7 +177,8 @@ class DSAReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameterNode is not None:
             self.parameterNode.disconnectGui(self._guiTag)
             self.observe("parameters", None, (), self._parametersChanged)
-            self.observe("probe", None, (), self._parametersChanged)
+            for key in ("probe", "probe segment"):
+                self.observe(key, None, (), self._parametersChanged)
         self.parameterNode = node
         if node is not None:
             self._guiTag = node.connectGui(self.ui)

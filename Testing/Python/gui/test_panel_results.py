@@ -18,8 +18,10 @@ import qt
 import slicer
 from DSAReconWidgets import layout
 
+from DSAReconLib.mrml.coordinates import vtk_matrix
 from DSAReconLib.mrml.core_application import read_bundle, save_bundle
 from DSAReconLib.mrml.sequence import current_time
+from DSAReconLib.mrml.volumes import ijk_to_ras_of, image_data, voxels
 
 
 @pytest.fixture
@@ -184,6 +186,56 @@ def test_nodes_deleted_while_they_are_shown(panel, shown, victim):
     panel.ui.nextResultButton.click()
     DESKTOP.spin(0.1)
     assert DESKTOP.take_errors() == []
+
+
+def _add_segment(panel, shown):
+    """All voxels where contrast passes, as a segment of a new segmentation."""
+    labelmap = slicer.vtkOrientedImageData()
+    labelmap.DeepCopy(image_data((voxels(shown.peak) > 0).astype(np.uint8)))
+    labelmap.SetGeometryFromImageToWorldMatrix(vtk_matrix(ijk_to_ras_of(shown.peak)))
+    segmentation = panel.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.AddSegmentFromBinaryLabelmapRepresentation(labelmap, "Vessels", [1.0, 0.0, 0.0], "vessels")
+    DESKTOP.spin()
+    return segmentation
+
+
+def test_curve_of_a_segment_and_back_to_the_point(panel, shown, tmp_path):
+    ui, combo = panel.ui, panel.ui.curveSourceCombo
+    assert not combo.visible
+    _place_point(panel, _vessel_point(shown))
+    ofPoint = panel.curve._curve
+    segmentation = _add_segment(panel, shown)
+    assert combo.visible
+    combo.currentIndex = combo.findText("Vessels")
+    DESKTOP.spin(0.1)
+    curve = panel.curve._curve
+    assert (curve.name, curve.voxels) == ("Vessels", int((voxels(shown.peak) > 0).sum()))
+    assert "Arrival" in ui.curveLabel.text
+    assert not ui.placePointButton.enabled
+    bundle = save_bundle(panel.context, tmp_path / "scene.mrb")
+    combo.currentIndex = 0
+    DESKTOP.spin(0.1)
+    np.testing.assert_allclose(panel.curve._curve.attenuation, ofPoint.attenuation)
+    combo.currentIndex = 1
+    segmentation.GetSegmentation().RemoveSegment("vessels")
+    DESKTOP.spin(0.1)
+    assert not combo.visible
+    np.testing.assert_allclose(panel.curve._curve.attenuation, ofPoint.attenuation)
+    DESKTOP.close_scene()
+    read_bundle(panel.context, bundle)
+    DESKTOP.wait_for(lambda: panel.result is not None, what="the saved result")
+    DESKTOP.wait_for(lambda: panel.curve._curve is not None and panel.curve._curve.name == "Vessels", what="its curve")
+
+
+def test_segmentation_deleted_while_its_curve_is_shown(panel, shown):
+    segmentation = _add_segment(panel, shown)
+    panel.ui.curveSourceCombo.currentIndex = 1
+    DESKTOP.spin(0.1)
+    panel.ui.plotViewButton.click()
+    slicer.mrmlScene.RemoveNode(segmentation)
+    DESKTOP.spin(0.1)
+    assert not panel.ui.curvePlotLabel.visible
+    assert panel.ui.placePointButton.enabled
 
 
 def test_point_deleted_while_it_is_shown(panel, shown):

@@ -138,6 +138,8 @@ def test_killed_child_is_one_failure_in_one_sentence(tiny_case, tmp_path, moment
     assert outcome.hint
     assert "\n" not in outcome.message
     assert not (tmp_path / "out").exists()
+    kept = tmp_path / "out.checkpoint"
+    assert kept.exists() == (outcome.checkpoint == kept)  # a folder without anything to go on from is removed
 
 
 def test_program_that_is_not_there_fails_with_its_name(tmp_path):
