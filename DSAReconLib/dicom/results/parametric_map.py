@@ -72,7 +72,6 @@ def arrival_time_object(
             content_qualification="RESEARCH",
         )
     settle(dataset, identity, "arrival")
-    dataset.FloatPixelPaddingValue = OUTSIDE_S
-    dataset.FloatPixelPaddingRangeLimit = OUTSIDE_S  # dciodvfy wants a range even for a single value
+    dataset.FloatPixelPaddingValue = dataset.FloatPixelPaddingRangeLimit = OUTSIDE_S
     set_body_part(dataset, identity)
     return dataset

@@ -51,7 +51,7 @@ def movie_object(pictures: NDArray[np.uint8], times_s: ArrayLike, identity: Resu
 def _captured(pictures: NDArray[np.uint8], kind: str, identity: ResultIdentity) -> Dataset:
     color = pictures.ndim == 4
     dataset = new_object(identity, COLOR_FRAMES if color else GREY_FRAMES, kind)
-    dataset.Modality, dataset.ConversionType = "OT", "WSD"
+    dataset.Modality, dataset.ConversionType = "OT", "WSD"  # codespell:ignore
     set_body_part(dataset, identity)
     dataset.PatientOrientation = ""
     dataset.ImageType = ["DERIVED", "SECONDARY"]

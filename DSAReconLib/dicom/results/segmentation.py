@@ -42,7 +42,7 @@ def segmentation_object(
     from pydicom.sr.codedict import codes
 
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=identity.method, version=identity.version, family=codes.DCM.MorphologicalOperations
+        name=identity.method, version=identity.version, family=codes.DCM.HistogramAnalysis
     )
     segment = highdicom.seg.SegmentDescription(
         segment_number=1,

@@ -23,7 +23,7 @@ def surface_object(stl: bytes, identity: ResultIdentity) -> Dataset:
     dataset.AcquisitionDateTime = None if moment is None else moment_text(moment)
     dataset.BurnedInAnnotation, dataset.RecognizableVisualFeatures = "NO", "NO"
     dataset.DocumentTitle = f"Vessel surface, {identity.method} ({DISCLAIMER})"
-    dataset.ConceptNameCodeSequence = [code("85040-8", "LN", "3D vessel model")]
+    dataset.ConceptNameCodeSequence = []
     dataset.MIMETypeOfEncapsulatedDocument = "model/stl"
     dataset.EncapsulatedDocument = stl + b"\0" * (len(stl) % 2)
     dataset.EncapsulatedDocumentLength = len(stl)

@@ -199,7 +199,7 @@ def _shared_groups(
             )
         ],
         RealWorldValueMappingSequence=[_real_world_values(scale)],
-        # a macro of other objects (C.7.6.16.2.20), legal here as an extension: the only place for an exact time
+        # a functional group of other objects, here as an extension: the only place for an exact time
         TemporalPositionSequence=[item(TemporalPositionTimeOffset=float(point.time_s))],
         ContrastBolusUsageSequence=[
             item(ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="YES", ContrastBolusAgentDetected="YES")
