@@ -19,8 +19,21 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:  # Windows
         return _windows_peak_mb()
+    own = _linux_peak_mb()
+    if own is not None:
+        return own
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _linux_peak_mb() -> float | None:
+    """High water mark of this program; what getrusage tells of a child starts at its parent's size on Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    marks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(marks[0]) * 1024 / 1e6 if marks else None
 
 
 def available_memory_bytes() -> int | None:

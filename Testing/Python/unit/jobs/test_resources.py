@@ -1,6 +1,8 @@
 """Memory, devices, logs, checkpoints."""
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,6 +26,13 @@ def test_peak_memory_grows_with_a_large_array():
     before = peak_memory_mb()
     array = np.ones(40_000_000)  # 320 MB
     assert peak_memory_mb() >= max(before, array.nbytes / 1e6)
+
+
+def test_peak_memory_of_a_child_is_its_own():
+    array = np.ones(60_000_000)  # 480 MB, resident in the parent when the child starts
+    code = "from DSAReconLib.jobs.resources import peak_memory_mb; print(peak_memory_mb())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < array.nbytes / 1e6 / 2
 
 
 def test_more_memory_than_the_machine_has_is_refused_before_it_is_touched():
