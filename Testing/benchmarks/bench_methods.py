@@ -1,11 +1,13 @@
-"""All methods on the built-in cases, with one command; writes RESULTS.md.
+"""All methods on the built-in cases, with one command; writes into RESULTS.md.
 
-    python Testing/benchmarks/bench_methods.py --presets carotid,aneurysm,avm --views 10,15,30
+    python Testing/benchmarks/bench_methods.py
 
-Simulates the cases, runs ``dsarecon compare`` on them and writes a section with the date,
-the machine, the versions and one table per case. A run that was stopped goes on with
---resume. Before anything is timed, every method reconstructs the ``tiny`` case once, so
-that no time holds the compilation of kernels.
+Simulates carotid, aneurysm and AVM, runs ``dsarecon compare`` on them with 10, 15 and 30
+views and writes a section with the date, the machine, the versions and one table per case,
+and all numbers as CSV beside it. ``--cases``, ``--views``, ``--methods``, ``--preset`` and
+``--detector`` make it smaller. A run that was stopped goes on with ``--resume``. Before
+anything is timed, every method reconstructs the ``tiny`` case once, so that no time holds
+the compilation of kernels.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import csv
 import datetime
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,7 +28,9 @@ from DSAReconLib.jobs.environment import machine
 from DSAReconLib.methods.registry import METHODS
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+CASES = ("carotid", "aneurysm", "avm")
 BEGIN, END = "<!-- bench_methods: begin -->", "<!-- bench_methods: end -->"
+TABLE = "methods.csv"
 TITLE = "# Results\n\nWritten by the programs in this folder; do not edit.\n"
 COLUMNS = (
     ("psnr_clean_db", "PSNR clean (dB)", 1),
@@ -49,7 +54,7 @@ of its own; times are without the compilation of kernels. The report of `dsareco
 def main() -> int:
     """Simulate, compare, write; returns the exit code of the comparison."""
     args = _arguments()
-    cases = [_simulated(args.out / "cases" / name, name, args.seed) for name in args.presets]
+    cases = [_simulated(args, name) for name in args.cases]
     out = args.out / "comparison"
     if not args.resume:
         _warm_up(args)
@@ -58,8 +63,10 @@ def main() -> int:
         ["compare", *map(str, cases), "--out", str(out), "--views", _listed(args.views), *_options(args), *resume]
     )
     if code == 0:
+        table = args.results.with_name(TABLE)
+        shutil.copyfile(out / "results.csv", table)
         write_section(args.results, section(out, args))
-        print(f"Wrote {args.results}; the report is {out / 'report.html'}.")
+        print(f"Wrote {args.results} and {table}; the report is {out / 'report.html'}.")
     return code
 
 
@@ -72,14 +79,12 @@ def section(folder: Path, args: argparse.Namespace) -> str:
     lines = [
         "## Methods on the built-in cases",
         "",
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, preset `{args.method_preset}`, seed {args.seed}, "
+        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, preset `{args.preset}`, seed {args.seed}, "
         f"device {', '.join(sorted({row['device'] for row in rows if row['device']}))}, {here['cores']} cores "
         f"({here['system']}), " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "",
         EXPLANATION,
-        "    python Testing/benchmarks/bench_methods.py "
-        f"--presets {','.join(args.presets)} --views {_listed(args.views)} --method-preset {args.method_preset}"
-        + (f" --methods {','.join(args.methods)}" if args.methods else ""),
+        "    python Testing/benchmarks/bench_methods.py " + " ".join(_command(args)),
         "",
     ]
     for case in dict.fromkeys(row["case"] for row in rows):
@@ -113,16 +118,18 @@ def _versions(folder: Path) -> dict[str, str]:
     return {}
 
 
-def _simulated(folder: Path, preset: str, seed: int) -> Path:
+def _simulated(args: argparse.Namespace, preset: str) -> Path:
+    detector = [] if args.detector is None else ["--detector", str(args.detector)]
+    folder = args.out / "cases" / (preset if args.detector is None else f"{preset}-{args.detector}")
     if not (folder / "truth" / "truth.json").is_file():
-        command = ["simulate", "--preset", preset, "--seed", str(seed), "--out", str(folder)]
+        command = ["simulate", "--preset", preset, "--seed", str(args.seed), "--out", str(folder), *detector]
         if dsarecon(command) != 0:
             sys.exit(f"The case {preset} could not be simulated.")
     return folder
 
 
 def _warm_up(args: argparse.Namespace) -> None:
-    tiny = _simulated(args.out / "cases" / "tiny", "tiny", args.seed)
+    tiny = _simulated(argparse.Namespace(**{**vars(args), "detector": None}), "tiny")
     out = args.out / "warm-up"
     again = ["--resume"] if out.is_dir() else []
     dsarecon(["compare", str(tiny), "--out", str(out), "--views", "6", "--quiet", *_options(args), *again])
@@ -130,16 +137,17 @@ def _warm_up(args: argparse.Namespace) -> None:
 
 def _options(args: argparse.Namespace) -> list[str]:
     methods = ["--methods", ",".join(args.methods)] if args.methods else []
-    return ["--preset", args.method_preset, "--device", args.device, "--seed", str(args.seed), *methods]
+    return ["--preset", args.preset, "--device", args.device, "--seed", str(args.seed), *methods]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--presets", metavar="A,B,...", type=_names, default=["carotid", "aneurysm", "avm"], help="simulated cases")
-    add("--views", metavar="N,N,...", type=view_counts, default=[10, 30], help="numbers of views (10,30)")
+    add("--cases", metavar="A,B,...", type=_names, default=list(CASES), help=f"simulated cases ({','.join(CASES)})")
+    add("--views", metavar="N,N,...", type=view_counts, default=[10, 15, 30], help="numbers of views (10,15,30)")
     add("--methods", metavar="A,B,...", type=method_names, help="methods (all that can run here)")
-    add("--method-preset", default="balanced", help="preset of every method (balanced)")
+    add("--preset", default="balanced", help="preset of every method, e.g. balanced,vpal=fast (balanced)")
+    add("--detector", type=int, metavar="N", help="pixels per side of the detector (that of the case)")
     add("--device", default="auto")
     add("--seed", type=int, default=0)
     add("--out", metavar="DIR", type=Path, default=Path("bench-methods"), help="folder for cases and results")
@@ -152,6 +160,13 @@ def _arguments() -> argparse.Namespace:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    """The options that repeat this benchmark."""
+    options = ["--cases", ",".join(args.cases), "--views", _listed(args.views), "--preset", args.preset]
+    options += ["--methods", ",".join(args.methods)] if args.methods else []
+    return options + ([] if args.detector is None else ["--detector", str(args.detector)])
 
 
 def _listed(counts: list[int]) -> str:

@@ -177,6 +177,19 @@ def test_surface_is_lit_from_the_front(tilt, light):
     assert not picture[0].any()
 
 
+def test_surface_is_where_the_brightest_fifth_of_the_time_passes_the_threshold():
+    grid = VolumeGrid.centered((12, 40, 24), 1.0)
+    times = np.arange(10.0)
+    curves = np.zeros((10, 1), np.float32)
+    curves[4:6] = [[1.0], [0.6]]  # two of ten instants: mean 0.8, maximum 1
+    block = np.zeros(grid.shape_zyx, np.float32)
+    block[3:9, 10:30, 6:18] = 1
+    volume = DynamicVolume(grid, curves * block.reshape(1, -1), TemporalBasis.hats(times))
+    view = FrontalView(volume, Frontal.around([-12, -20, -6], [12, 20, 6], 12), 1.0)
+    assert view.surface(times, 0.75).max() > 0.9
+    assert not view.surface(times, 0.85).any()
+
+
 def test_points_are_placed_where_they_are_seen():
     frame = Frontal.around([-10, -10, -20], [10, 10, 20])
     np.testing.assert_allclose(frame.row_column(np.array([[10.0, 0, 20], [0, 5, -20]])), [[0, 1], [1, 0.5]])
