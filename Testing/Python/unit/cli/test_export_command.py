@@ -11,7 +11,7 @@ from helpers.result_exports import FILL_UID, MASK_UID, PATIENT_NAME, complaints,
 from DSAReconLib.cli import export
 from DSAReconLib.cli.console import Console
 from DSAReconLib.cli.main import main
-from DSAReconLib.errors import ConfigError, ResultError
+from DSAReconLib.errors import ConfigError, ResourceError, ResultError
 
 OBJECTS = ["arrival_time.dcm", "attenuation", "key_views.dcm", "movie.dcm", "vessel_mask.dcm", "vessel_surface.dcm"]
 
@@ -144,3 +144,13 @@ def test_a_simulated_case_goes_from_runs_to_valid_objects(tiny_case, tmp_path):
     fill = pydicom.dcmread(tiny_case / "fill.dcm", stop_before_pixels=True)
     for path in found:
         assert pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID == fill.StudyInstanceUID
+
+
+def test_a_place_that_cannot_be_written_is_an_error_and_leaves_nothing(case, tmp_path):
+    pytest.importorskip("highdicom")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="could not be written"):
+        run(case[0], "--dicom", tmp_path / "file" / "dicom", "--source", case[1])
+    with pytest.raises(ResultError, match="is a file"):
+        run(case[0], "--dicom", tmp_path / "file", "--source", case[1])
+    assert names(tmp_path) == ["file"]
