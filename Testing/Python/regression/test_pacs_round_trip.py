@@ -29,6 +29,7 @@ from DSAReconLib.io.result_folder import open_result
 pytestmark = pytest.mark.pacs
 pytest.importorskip("dicomweb_client")
 pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
 
 NAME, PATIENT_ID = "Xylander^Quirina", "ZQ-4711-SECRET"
 DIMSE = ("--dimse", PEER, "--called-aet", "ORTHANC")
@@ -150,26 +151,28 @@ def _assert_same_object(sent: Path, came: Path) -> None:
 
 
 def _assert_volumes_show_the_result(paths: list[Path], folder: Path) -> None:
-    """X-Ray 3D volumes as SimpleITK reads them: place, size and values of the reconstruction at their times."""
+    """X-Ray 3D volumes as SimpleITK reads them: place, size, values and times of the reconstruction."""
     volumes = {
         int(header.InstanceNumber): path
         for path in paths
         if (header := pydicom.dcmread(path, stop_before_pixels=True)).SOPClassUID == "1.2.840.10008.5.1.4.1.1.13.1.1"
     }
-    reconstruction = open_result(folder).load_reconstruction()
-    volume = reconstruction.volume
-    grid = volume.grid
-    assert len(volumes) == 3
-    times = []
-    for number in sorted(volumes):
+    result = open_result(folder)
+    volume = result.load_reconstruction().volume
+    times_s = result.record["sequence_times_s"]
+    assert len(volumes) == len(times_s) == 3
+    stamps = []
+    for number, time_s in zip(sorted(volumes), times_s):
         image = sitk.ReadImage(str(volumes[number]))
-        assert image.GetSize()[:3] == tuple(reversed(grid.shape_zyx))
-        np.testing.assert_allclose(image.GetSpacing()[:3], grid.spacing_mm, rtol=1e-6)
-        np.testing.assert_allclose(image.GetOrigin()[:3], grid.origin_mm, atol=1e-4)
-        times.append(_time_s(pydicom.dcmread(volumes[number])))
-    steps = np.diff(times)
-    assert (steps > 0).all()
-    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
+        assert image.GetSize() == tuple(reversed(volume.grid.shape_zyx))
+        np.testing.assert_allclose(image.GetSpacing(), volume.grid.spacing_mm, rtol=1e-6)
+        np.testing.assert_allclose(image.GetOrigin(), volume.grid.origin_mm, atol=1e-4)
+        attenuation = volume.at(time_s)
+        np.testing.assert_allclose(
+            sitk.GetArrayFromImage(image), attenuation, rtol=0, atol=1e-4 * float(np.ptp(attenuation))
+        )
+        stamps.append(_time_s(pydicom.dcmread(volumes[number])))
+    np.testing.assert_allclose(np.diff(stamps), np.diff(times_s), atol=1e-5)
 
 
 def _time_s(dataset: pydicom.Dataset) -> float:

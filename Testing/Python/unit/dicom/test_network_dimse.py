@@ -41,7 +41,8 @@ def files(tmp_path):
 
 
 class Peer:
-    """A node on loopback; ``status`` is its answer to C-STORE and C-FIND, ``lacks`` what it fails to send."""
+    """A node on loopback; ``status`` is its answer to C-STORE and C-FIND, ``lacks`` what it fails to send,
+    ``stalls`` an event: while it is not set, objects are neither sent nor acknowledged."""
 
     def __init__(self, files=(), syntaxes=(EXPLICIT, RLE)):
         self.files = {str(pydicom.dcmread(path).SOPInstanceUID): path for path in files}
@@ -50,6 +51,7 @@ class Peer:
         self.aborts = False
         self.lacks = ()
         self.stored = {}
+        self.stalls = None
 
     @contextmanager
     def serving(self, tls=None):
@@ -76,6 +78,8 @@ class Peer:
             server.shutdown()
 
     def _store(self, event):
+        if self.stalls:
+            self.stalls.wait(20)
         if self.aborts:
             event.assoc.abort()
             return 0xC000
@@ -102,6 +106,8 @@ class Peer:
             event.assoc.abort()
             yield 0
             return
+        if self.stalls:
+            self.stalls.wait(20)
         uid = str(event.identifier.SOPInstanceUID)
         if uid in self.lacks:
             yield 1
@@ -231,19 +237,49 @@ def test_silent_peer_is_left_at_the_timeout(silent_port):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("command", ["fetch", "send"])
+def test_peer_that_falls_silent_midway_is_left_at_the_timeout(files, tmp_path, command):
+    peer = Peer(files)
+    peer.stalls = threading.Event()
+    start = time.monotonic()
+    with peer.serving() as port:
+        archive = DimseArchive(DicomPeer("127.0.0.1", port, called_aet="ARCHIVE", timeout_s=1))
+        commands = {
+            "fetch": lambda: fetch_study(archive, STUDY, tmp_path / "study", SilentProgress()),
+            "send": lambda: send_files(archive, files, SilentProgress()),
+        }
+        with pytest.raises(NetworkError, match="did not answer in time"):
+            commands[command]()
+        assert time.monotonic() - start < 6
+        peer.stalls.set()
+    assert not list(tmp_path.glob("*study*"))
+
+
+class _Impatient(SilentProgress):
+    def __init__(self, seconds):
+        super().__init__()
+        self._end = time.monotonic() + seconds
+
+    def check_cancelled(self):
+        if time.monotonic() > self._end:
+            raise JobCancelled
+
+
+def test_cancelling_midway_takes_two_seconds_at_most(files, tmp_path):
+    peer = Peer(files)
+    peer.stalls = threading.Event()
+    with peer.serving() as port:
+        start = time.monotonic()
+        with pytest.raises(JobCancelled):
+            fetch_study(_archive(port), STUDY, tmp_path / "study", _Impatient(1.5))
+        assert time.monotonic() - start < 1.5 + 2
+        peer.stalls.set()
+
+
 def test_cancelling_leaves_no_thread_that_would_keep_the_program_alive(silent_port):
-    class Impatient(SilentProgress):
-        def __init__(self):
-            super().__init__()
-            self._end = time.monotonic() + 0.7
-
-        def check_cancelled(self):
-            if time.monotonic() > self._end:
-                raise JobCancelled
-
     before = len(_network_threads())
     with pytest.raises(JobCancelled):
-        DimseArchive(DicomPeer("127.0.0.1", silent_port)).find(STUDY, None, Impatient())
+        DimseArchive(DicomPeer("127.0.0.1", silent_port)).find(STUDY, None, _Impatient(0.7))
     end = time.monotonic() + 2
     while len(_network_threads()) > before and time.monotonic() < end:
         time.sleep(0.05)
