@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import qt
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.summary import RunSummary
+from DSAReconLib.errors import ConfigError
 
 _WORK_S = 0.04  # per turn of the event loop: the window stays alive
 _NOT_WORTH_A_LINE = {"dicom.not_dicom", "dicom.index", "dicom.empty"}
@@ -56,6 +57,8 @@ class RunSearch:
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self._step)
         self.folder = Path()
+        self.header: Mapping[str, str] = {}
+        self.problem = ""
         self.runs: list[FoundRun] = []
         self.refused: list[RunSummary] = []
         self.files = 0
@@ -65,10 +68,11 @@ class RunSearch:
         """Whether it is still searching."""
         return bool(self._timer.active)
 
-    def start(self, folder: Path) -> None:
-        """Search a folder and its subfolders; an earlier search ends."""
+    def start(self, folder: Path, header: Mapping[str, str]) -> None:
+        """Search a folder and its subfolders; an earlier search ends. ``header`` holds what the files lack."""
         self.stop()
         self.folder, self.runs, self.refused, self.files = folder, [], [], 0
+        self.header, self.problem = header, ""
         if folder != Path() and folder.is_dir():
             self._files = _filesIn(folder)
             self._timer.start()
@@ -79,8 +83,6 @@ class RunSearch:
         self._files = iter(())
 
     def _step(self) -> None:
-        from DSAReconLib.dicom.find import summarize_file
-
         end, before = time.monotonic() + _WORK_S, len(self.runs)
         while time.monotonic() < end:
             path = next(self._files, None)
@@ -89,10 +91,20 @@ class RunSearch:
                 self._onFound()
                 return
             self.files += 1
-            for summary in summarize_file(path):
-                self._take(summary)
+            self._summarize(path)
         if len(self.runs) > before:
             self._onFound()
+
+    def _summarize(self, path: Path) -> None:
+        from DSAReconLib.dicom.find import summarize_file
+
+        try:
+            summaries = summarize_file(path, self.header)
+        except ConfigError as error:  # what was given as header makes no sense
+            self.problem, self._files = error.message, iter(())
+            return
+        for summary in summaries:
+            self._take(summary)
 
     def _take(self, summary: RunSummary) -> None:
         found = FoundRun(summary)
@@ -103,19 +115,24 @@ class RunSearch:
             self.runs.append(found)
 
 
-def runsInScene(logic: Any) -> list[FoundRun]:
-    """Runs that were loaded into the scene, as far as their files still are where they came from."""
+def runsInScene(logic: Any, header: Mapping[str, str]) -> tuple[list[FoundRun], list[RunSummary]]:
+    """Runs that were loaded into the scene, as far as their files still are there, and those that lack something."""
     from DSAReconLib.dicom.find import summarize_file
 
-    found = []
+    found, refused = [], []
     for node in logic.runNodes():
         path = logic.runFile(node)
-        summaries = [summary for summary in summarize_file(path) if summary.is_run] if path else []
+        try:
+            summaries = summarize_file(path, header) if path else []
+        except ConfigError:  # what was given as header makes no sense
+            summaries = summarize_file(path)
+        refused += [summary for summary in summaries if not summary.is_run]
+        summaries = [summary for summary in summaries if summary.is_run]
         role = (node.GetAttribute("DSARecon.Role") or "").lower()
         matching = [summary for summary in summaries if summary.role == role] or summaries
         if matching:
             found.append(FoundRun(matching[0], node))
-    return found
+    return found, refused
 
 
 def middleFrame(run: FoundRun) -> NDArray[np.float32] | None:

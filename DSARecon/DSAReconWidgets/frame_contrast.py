@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,13 @@ class FrameContrast:
     def __init__(self) -> None:
         self.known = Signal()
         self.waits = True
-        self._results: dict[tuple[str, str], NDArray[np.float64] | DSAReconError] = {}
-        self._children: dict[tuple[str, str], Any] = {}
+        self._results: dict[tuple[str, str, str], NDArray[np.float64] | DSAReconError] = {}
+        self._children: dict[tuple[str, str, str], Any] = {}
 
-    def of(self, fill: Path, mask: Path | str | None = None) -> NDArray[np.float64]:
-        """Sum of the line integrals of every fill frame (F,).
+    def of(
+        self, fill: Path, mask: Path | str | None = None, header: Mapping[str, Any] | None = None
+    ) -> NDArray[np.float64]:
+        """Sum of the line integrals of every fill frame (F,); ``header`` holds attributes that the files lack.
 
         Raises
         ------
@@ -53,7 +57,7 @@ class FrameContrast:
         DSAReconError
             Why the runs cannot be used.
         """
-        key = (str(fill), str(mask or ""))
+        key = (str(fill), str(mask or ""), json.dumps(dict(header or {}), sort_keys=True))
         if key not in self._results:
             if not self.waits:
                 self._start(key)
@@ -82,7 +86,7 @@ class FrameContrast:
             child.close()
         self._children.clear()
 
-    def _start(self, key: tuple[str, str]) -> None:
+    def _start(self, key: tuple[str, str, str]) -> None:
         from DSAReconWidgets.process import ChildProcess
 
         if key in self._children:
@@ -100,7 +104,7 @@ class FrameContrast:
         child.start(childPython(), _arguments(key), onPath=[str(moduleFolder())])
 
 
-def _arguments(key: tuple[str, str]) -> list[str]:
+def _arguments(key: tuple[str, str, str]) -> list[str]:
     return ["-u", "-m", _CHILD, *key]
 
 

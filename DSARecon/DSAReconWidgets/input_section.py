@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from DSAReconLib.acquisition.summary import RunSummary
 from DSAReconLib.errors import DSAReconError
 from DSAReconWidgets.found_runs import FoundRun, RunSearch, middleFrame, runsInScene
+from DSAReconWidgets.header_values import LACKING, parseHeader
 from DSAReconWidgets.pictures import greyByQuantiles, pixmapFromArray
 from DSAReconWidgets.runs import ROLE_ATTRIBUTE
 from DSAReconWidgets.section import Section, bindPath, fitRows, showPath, showText
@@ -26,6 +27,8 @@ class InputSection(Section):
         self._thumbnails: dict[tuple[str, int], Any] = {}
         self._listed: list[FoundRun] = []
         self._sceneRuns: list[FoundRun] | None = None
+        self._refusedInScene: list[RunSummary] = []
+        self._header: dict[str, str] = {}
         self._search = RunSearch(self._found)
         self._pictureTimer = qt.QTimer()
         self._pictureTimer.setInterval(0)
@@ -47,12 +50,15 @@ class InputSection(Section):
         """List the runs and say whether they can be reconstructed."""
         folder = Path(self.panel.parameterNode.inputFolder)
         showPath(self.ui.inputFolderEdit, folder)
-        if folder != self._search.folder:
-            self._search.start(folder)
-        if self._sceneRuns is None:
-            self._sceneRuns = runsInScene(self.panel.logic)
+        header = self.header()
+        if folder != self._search.folder or header != self._search.header:
+            self._search.start(folder, header)
+        if self._sceneRuns is None or header != self._header:
+            self._header = header
+            self._sceneRuns, self._refusedInScene = runsInScene(self.panel.logic, header)
             self._choosePair()
         self._list()
+        self._showHeader()
         problem, exchanged = self.problem(), self._exchanged()
         showText(
             self.ui.inputStatusLabel,
@@ -64,6 +70,23 @@ class InputSection(Section):
         """Stop searching."""
         self._search.stop()
         self._pictureTimer.stop()
+
+    def header(self) -> dict[str, str]:
+        """DICOM attributes that the user gave; none while they are not understood."""
+        try:
+            return parseHeader(self.panel.parameterNode.header)
+        except DSAReconError:
+            return {}
+
+    def _lacking(self) -> list[RunSummary]:
+        """Runs that given header values could make usable."""
+        refused = [*self._refusedInScene, *self._search.refused]
+        return [summary for summary in refused if summary.refusal_code in LACKING]
+
+    def _showHeader(self) -> None:
+        """The place for missing values is shown only where values are missing."""
+        needed = bool(self._lacking()) or bool(self.panel.parameterNode.header)
+        self.ui.headerLabel.visible = self.ui.headerEdit.visible = needed
 
     def problem(self) -> str:
         """Why the input is not enough for a reconstruction; empty if it is."""
@@ -77,13 +100,24 @@ class InputSection(Section):
         if node.maskRun is not None and node.maskRun is node.fillRun:
             return _("The same run is chosen twice. Choose the one without contrast medium as mask run.")
         try:
+            parseHeader(node.header)
             self.panel.logic.inputOf(node)
             if not self._runsChosen():
                 self.panel.logic.pairRuns([found.summary for found in self._search.runs])
         except DSAReconError as error:
             reasons = [refused.refusal for refused in self._search.refused[:2]] if len(self._search.runs) < 2 else []
-            return " ".join([error.message, *reasons])
-        return ""
+            return " ".join([error.message, self._search.problem, *reasons, self._whereToGive()]).strip()
+        return self._lackingOfChosen()
+
+    def _whereToGive(self) -> str:
+        return _("Give them in section 3, Advanced options, Missing values.") if self._lacking() else ""
+
+    def _lackingOfChosen(self) -> str:
+        """Why a run that is chosen in the scene can be looked at, but not reconstructed."""
+        node, logic = self.panel.parameterNode, self.panel.logic
+        files = [logic.runFile(run) for run in (node.maskRun, node.fillRun) if run is not None]
+        refusal = next((summary.refusal for summary in self._refusedInScene if summary.path in files), "")
+        return f"{refusal} {self._whereToGive()}".strip()
 
     def fillRun(self) -> Any:
         """Node or file of the fill run, as ``logic.selectViews`` takes it; ``None`` if there is none yet."""
@@ -200,7 +234,8 @@ class InputSection(Section):
             return
         run = self._listed[row]
         node = run.node or self.panel.attempt(
-            lambda: self.panel.logic.loadRun(run.summary.path, part=run.summary.part), _("Loading the run…")
+            lambda: self.panel.logic.loadRun(run.summary.path, part=run.summary.part, header=self.header()),
+            _("Loading the run…"),
         )
         if node is None:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +105,13 @@ class DSAReconLogic(ScriptedLoadableModuleLogic):
         """Mask and fill runs that belong together; PairingError says why there are none."""
         return pair_runs(runs)
 
-    def loadRun(self, path: Path | str, *, part: int = 0) -> Any:
+    def loadRun(self, path: Path | str, *, part: int = 0, header: Mapping[str, Any] | None = None) -> Any:
         """A run as a sequence of frames in the scene, with angles and times; the sequence node.
 
-        ``part`` counts from 1 in objects that hold several runs.
+        ``part`` counts from 1 in objects that hold several runs; ``header`` holds attributes by
+        keyword that the file lacks.
         """
-        return runs.loadRun(self.context, Path(path), part)
+        return runs.loadRun(self.context, Path(path), part, header)
 
     def runNodes(self) -> list[Any]:
         """Sequence nodes of the runs in the scene."""
@@ -137,22 +138,25 @@ class DSAReconLogic(ScriptedLoadableModuleLogic):
         selection: str = "uniform",
         viewIndices: str = "",
         mask: Path | str | None = None,
+        header: Mapping[str, Any] | None = None,
     ) -> RunViews:
         """Angles and times of a run (path or node), and the frames that would be used (0 = all).
 
         The strategy ``bolus`` follows the total contrast of the frames, which a child process
         measures once (without ``mask``, the mask run is looked for beside ``fill``). A panel
-        does not wait for it: ContrastPending until ``contrast.known`` is sent.
+        does not wait for it: ContrastPending until ``contrast.known`` is sent. ``header`` holds
+        attributes by keyword that the file lacks.
         """
         path = Path(fill) if isinstance(fill, str | Path) else self.runFile(fill)
-        poses = runs.posesOfFile(path) if path is not None else runs.posesOfNode(self.context, fill)
+        poses = runs.posesOfFile(path, header) if path is not None else runs.posesOfNode(self.context, fill)
         frames = len(poses.timesS)
         if viewIndices:
             chosen = parse_view_indices(viewIndices, frames)
         elif selection == "bolus" and 0 < views < frames:
             if path is None:
                 raise ConfigError(_("The DICOM file of the fill run is needed to follow the contrast."))
-            chosen = select_views(poses.timesS, poses.geometry, views, "bolus", self.contrast.of(path, mask))
+            contrast = self.contrast.of(path, mask, header)
+            chosen = select_views(poses.timesS, poses.geometry, views, "bolus", contrast)
         else:
             chosen = select_views(poses.timesS, poses.timesS, views or frames)
         return RunViews(poses.primaryDeg, poses.secondaryDeg, poses.timesS, chosen)

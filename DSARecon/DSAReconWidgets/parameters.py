@@ -19,6 +19,7 @@ from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION, REGISTRATI
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.methods.parameters import build_config
 from DSAReconLib.methods.registry import DEFAULT_METHOD, METHODS, method_entry
+from DSAReconWidgets.header_values import headerText, parseHeader
 
 AUTOMATIC: dict[str, Any] = {
     "views": 0,
@@ -59,6 +60,7 @@ class DSAReconParameterNode:
     seed: Annotated[int, WithinRange(-1, 2**31 - 1)] = -1
     output_times: Annotated[int, WithinRange(0, 1000)] = 0
     corrections: str = ""
+    header: str = ""
     overrides: str = "{}"
     report: bool = True
     outputFolder: Path = Path()
@@ -208,6 +210,7 @@ def jobFromParameters(
     for name, automatic in AUTOMATIC.items():
         value = getattr(parameterNode, name)
         values[name] = None if value == automatic else value
+    values["header"] = parseHeader(parameterNode.header)
     overrides = methodOverrides(parameterNode)
     build_config(values["method"], values["preset"], overrides)
     if mask or fill:
@@ -222,6 +225,7 @@ def parametersFromJob(parameterNode: DSAReconParameterNode, job: ReconstructionJ
     for name, automatic in AUTOMATIC.items():
         value = getattr(job, name)
         setattr(parameterNode, name, automatic if value is None else value)
+    parameterNode.header = headerText(dict(job.header))
     _storeOverrides(parameterNode, job.method, dict(job.overrides))
 
 

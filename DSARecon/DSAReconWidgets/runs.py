@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ class RunPoses:
     geometry: ConeBeamGeometry | None = None
 
 
-def loadRun(context: SceneContext, path: Path, part: int) -> Any:
-    """A run of a file (the ``part``-th, from 1, where it holds several) in the scene; its sequence node."""
+def loadRun(context: SceneContext, path: Path, part: int, given: Mapping[str, Any] | None = None) -> Any:
+    """A run of a file (the ``part``-th, from 1, where it holds several) in the scene; its sequence node.
+
+    ``given`` attributes replace those of the file.
+    """
     from DSAReconLib.dicom.reader import read_runs
 
-    run = read_runs(path, accept_display_values=True)[max(part - 1, 0)]
+    run = read_runs(path, overrides=given, accept_display_values=True)[max(part - 1, 0)]
     nodes = load_run(context, run, name=run.attributes.get("series_description", ""))
     nodes.sequence.SetAttribute(FILE_ATTRIBUTE, str(path.absolute()))
     role = run.attributes.get("role", "")
@@ -107,11 +111,11 @@ def inputOf(maskRun: Any, fillRun: Any, folder: Path) -> dict[str, Any]:
     return files
 
 
-def posesOfFile(path: Path) -> RunPoses:
-    """Poses of the run in a file; of the fill run where it holds both."""
+def posesOfFile(path: Path, given: Mapping[str, Any] | None = None) -> RunPoses:
+    """Poses of the run in a file, with ``given`` attributes; of the fill run where it holds both."""
     from DSAReconLib.dicom.header import read_run_header
 
-    header = read_run_header(path)
+    header = read_run_header(path, given)
     part = next((part for part in header.parts if part.role == "fill"), header.parts[-1])
     times, geometry = header.times_s[part.frames], header.geometry[part.frames]
     return RunPoses(geometry.primary_angle_deg, geometry.secondary_angle_deg, times - times[0], geometry)

@@ -45,7 +45,7 @@ class ViewsSection(Section):
         all_used = node.views == 0 or bool(node.view_indices)
         allow(self.ui.selectionCombo, _("Only matters when fewer than all frames are used.") if all_used else "")
         identifier = fill.GetID() if hasattr(fill, "GetID") else str(fill)
-        asked = (identifier, node.views, node.selection, node.view_indices)
+        asked = (identifier, node.views, node.selection, node.view_indices, node.header)
         if asked != self._shown:
             self._shown = asked
             self._draw(fill)
@@ -74,6 +74,7 @@ class ViewsSection(Section):
                     selection=node.selection,
                     viewIndices=node.view_indices,
                     mask=self.panel.input.maskFile(),
+                    header=self.panel.input.header(),
                 )
             except ContrastPending as pending:  # the job measures it anyhow
                 waiting = pending.message

@@ -71,6 +71,7 @@ def test_every_parameter_reaches_the_job_and_comes_back(node):
         seed=0,
         output_times=5,
         corrections="table.csv",
+        header={"DistanceSourceToPatient": "785", "FrameTime": "33.3"},
         registration="none",
         report=False,
     )
