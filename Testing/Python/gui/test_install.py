@@ -105,8 +105,13 @@ def test_constraints_pin_the_packages_of_slicer_to_what_is_there():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_torch_is_asked_for_exactly_by_methods_that_cannot_be_imported_without_it(method):
-    code = f"import sys; sys.modules['torch'] = None; import DSAReconLib.methods.{method}.reconstruct"
+def test_torch_is_asked_for_exactly_by_methods_with_a_part_that_imports_it(method):
+    code = (
+        "import importlib, pkgutil, sys; sys.modules['torch'] = None\n"
+        f"import DSAReconLib.methods.{method} as method\n"
+        "for module in pkgutil.iter_modules(method.__path__, method.__name__ + '.'):\n"
+        "    importlib.import_module(module.name)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert needsOf(ReconstructionJob(out="o", paths=("p",), method=method)).torch == (done.returncode != 0), done.stderr
 

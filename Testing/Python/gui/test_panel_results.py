@@ -11,6 +11,8 @@ pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
 from helpers.panel import DESKTOP, row_texts
+from helpers.result_exports import STUDY_UID, write_small_result, write_sources
+from pydicom import dcmread
 
 pytestmark = pytest.mark.gui
 
@@ -326,6 +328,21 @@ def test_dicom_export_needs_the_acquired_runs(panel, shown, tiny_case):
     panel.parameterNode.inputFolder = tiny_case
     DESKTOP.spin()
     assert panel.ui.exportDicomButton.enabled
+
+
+def test_dicom_objects_are_written_by_a_child_process(panel, tmp_path, monkeypatch):
+    panel.openResult(write_small_result(tmp_path / "result"))
+    panel.parameterNode.inputFolder = write_sources(tmp_path / "runs")
+    DESKTOP.spin()
+    target = tmp_path / "Größe 1"
+    target.mkdir()
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_arguments: str(target))
+    panel.ui.exportDicomButton.click()
+    DESKTOP.wait_for(lambda: panel.ui.exportNrrdButton.enabled, timeout_s=180, what="the DICOM objects")
+    assert "Written" in panel.ui.exportLabel.text, panel.ui.messageLabel.text
+    objects = [dcmread(path, stop_before_pixels=True) for path in target.rglob("*.dcm")]
+    assert objects
+    assert {str(found.StudyInstanceUID) for found in objects} == {STUDY_UID}
 
 
 def test_arrival_colors_and_curve_have_no_meaning_for_a_static_result(panel, tmp_path):

@@ -83,7 +83,7 @@ def test_finished_job_tells_its_result_while_the_window_lives(tiny_case, tmp_pat
         ticks.append(time.monotonic() - last)
         last = time.monotonic()
         time.sleep(0.002)
-    assert max(ticks) < 0.5
+    assert max(ticks) < 0.5 * sum(ticks)  # a busy machine makes long ticks, waiting for the child makes a single one
     outcome = watched.end()
     assert (outcome.state, outcome.result) == (JobState.FINISHED, tmp_path / "out")
     assert open_result(outcome.result).record["method"] == "double"
