@@ -80,10 +80,10 @@ class ViewerScene:
         self.slices = SliceView(self.context.scene, self.context.application_logic, "Slice")
         for view in (self.threed, self.slices):
             view.render_window().SetMultiSamples(0)
-        renderer = self.threed.renderer()
-        renderer.SetUseDepthPeeling(False)  # costs seconds per picture without a graphics card, and nothing needs it
-        renderer.SetUseDepthPeelingForVolumes(False)
         display.prepare_threed_view(self.threed.get_view_node())
+        # costs seconds per picture without a graphics card, and nothing here is half transparent
+        self.threed.get_view_node().SetUseDepthPeeling(False)
+        self.threed.renderer().SetUseDepthPeelingForVolumes(False)
 
     @property
     def result(self) -> ResultFolder:

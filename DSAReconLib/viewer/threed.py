@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from DSAReconLib.mrml import display
 from DSAReconLib.rendering.pacing import PicturePacing
 from DSAReconLib.viewer.areas import MOVING_QUALITY, RESTING_QUALITY, Area
-from DSAReconLib.viewer.draft import DraftVolume
+from DSAReconLib.viewer.draft import DraftSurface, DraftVolume
 from DSAReconLib.viewer.picking import Point, ray_of_camera
 from DSAReconLib.viewer.scene import ViewerScene
 
@@ -107,6 +107,7 @@ class ThreeDArea(VtkArea):
         self.pacing = PicturePacing(target_ms=_TARGET_MS, rest_s=_REST_S)
         self._scene, self._on_click, self._on_camera = scene, on_click, on_camera
         self._draft = DraftVolume(scene.threed.renderer())
+        self._draft_surface = DraftSurface(scene.threed.renderer())
         self._camera_tag: Any = None
         self.turned = False
         self.busy_elsewhere: Callable[[], bool] = lambda: False
@@ -180,7 +181,12 @@ class ThreeDArea(VtkArea):
         if full is not None and display.volume_visible(nodes):
             self._draft.show(nodes, full, rows / shape[0])
         else:
-            self._draft.hide(full)
+            self._draft.hide(None)
+        surface = self._full_surface()
+        if surface is not None and display.surface_visible(nodes):
+            self._draft_surface.show(nodes, surface)
+        else:
+            self._draft_surface.hide(None)
         self.view.renderer().ResetCameraClippingRange()
         started = time.monotonic()
         picture = self.picture()
@@ -188,12 +194,20 @@ class ThreeDArea(VtkArea):
         return picture
 
     def _show_full(self) -> None:
-        self._draft.hide(self._full_volume())
+        nodes = self._scene.current.nodes
+        self._draft.hide(self._full_volume() if display.volume_visible(nodes) else None)
+        self._draft_surface.hide(self._full_surface() if display.surface_visible(nodes) else None)
         self.view.renderer().ResetCameraClippingRange()
 
     def _full_volume(self) -> Any | None:
         manager = self.view.get_displayable_manager_by_class("vtkMRMLVolumeRenderingDisplayableManager")
         return manager.GetVolumeActor(self._scene.current.nodes.proxy)
+
+    def _full_surface(self) -> Any | None:
+        node = self._scene.current.nodes.surface
+        manager = self.view.get_displayable_manager_by_class("vtkMRMLModelDisplayableManager")
+        shown = None if node is None else node.GetDisplayNode()
+        return None if shown is None else manager.GetActorByID(shown.GetID())
 
     def _camera_moved(self, *_: Any) -> None:
         if not self._rendering:

@@ -112,7 +112,7 @@ def test_novel_view_of_an_acquired_pose_shows_the_acquired_frame(start):
     )
     switch(start, "Acquired frame beside it", on=True)
     move_time(start, 0.7)
-    assert "v-btn--active" in start.get_by_role("button", name="As acquired").get_attribute("class")
+    start.locator(".v-btn--active", has_text="As acquired").wait_for()
     start.locator(".pane.acquired img").wait_for()
     acquired, novel = Pane(start, "acquired").settled(), Pane(start, "novel").settled()
     shape = tuple(np.minimum(acquired.shape, novel.shape)[:2])
