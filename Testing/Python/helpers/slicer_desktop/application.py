@@ -20,6 +20,8 @@ from helpers.slicer_desktop.ctk_widgets import CTK_WIDGETS
 from helpers.slicer_desktop.qmrml_widgets import QMRML_WIDGETS, qMRMLUtils
 from helpers.slicer_desktop.views import LayoutManager
 
+_TURNS = 10
+
 MODULE_FOLDER = Path(__file__).parents[4] / "DSARecon"
 
 
@@ -138,12 +140,14 @@ class Desktop:
         self.spin()
 
     def spin(self, seconds: float = 0.0) -> None:
-        """Let the application work for a while."""
+        """Let the application work for a while, on a busy machine until short timers have come twice."""
         end = time.monotonic() + seconds
         self.app.processEvents()
-        while time.monotonic() < end:
+        turns = 0
+        while time.monotonic() < end or 0 < turns < _TURNS:
             self.app.processEvents()
             time.sleep(0.005)
+            turns += 1
 
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
         """Let the application work until something is true; its value."""
