@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +55,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except OSError as error:
         raise unwritable(out, error) from error
     console.out(text_table([entry.name for entry in entries], [entry.values for entry in entries]))
-    console.out(
-        f"\nReport:  {report}\nResults: {', '.join(str(out / name) for name in args.methods if (out / name).is_dir())}"
-    )
+    results = [str(out / name) for name in args.methods if (out / name).is_dir()]
+    console.out(f"\nReport:  {report}\nResults: {', '.join(results)}")
+    console.out(f"Look:    {shlex.join(['dsarecon', 'view', *reversed(results), '--source', str(out / 'case')])}")
     console.result = str(out)
     return 0
 
