@@ -244,6 +244,9 @@ class OpacityGaussians:
         K temporal functions.
     picture
         What the grey values mean.
+    pixel_mm
+        Pixel size at the isocenter, mm, that the model was fitted with: the footprints'
+        low pass (in px^2) is part of the model and is scaled from this to other pixels.
     """
 
     means_mm: NDArray[np.float32]
@@ -253,6 +256,7 @@ class OpacityGaussians:
     color_harmonics: NDArray[np.float32]
     basis: TemporalBasis
     picture: PictureScale
+    pixel_mm: float
 
     def __post_init__(self) -> None:
         count = len(self.means_mm)

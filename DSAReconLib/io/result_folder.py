@@ -318,6 +318,7 @@ def _picture_arrays(model: OpacityGaussians) -> dict[str, NDArray[Any]]:
         "basis_values": model.basis.values,
         "scale_kind": np.array(model.picture.kind),
         "scale_largest": np.array(model.picture.largest),
+        "pixel_mm": np.array(model.pixel_mm),
     }
     return {f"pictures_{name}": values for name, values in arrays.items()}
 
@@ -334,6 +335,7 @@ def _read_pictures(path: Path) -> OpacityGaussians:
                 color_harmonics=found["color_harmonics"],
                 basis=TemporalBasis(found["basis_times_s"], found["basis_values"]),
                 picture=PictureScale(found["scale_kind"].item(), found["scale_largest"].item()),
+                pixel_mm=found["pixel_mm"].item(),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ResultError(f"{path} is missing or damaged ({error}).", hint="Reconstruct again.") from error

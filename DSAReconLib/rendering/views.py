@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
-from DSAReconLib.kernels.alpha import composite_alpha
+from DSAReconLib.kernels.alpha import LOW_PASS, composite_alpha
 from DSAReconLib.kernels.alpha.harmonics import harmonics
 from DSAReconLib.kernels.splat import splat_xray
 from DSAReconLib.operators.conebeam import ConeBeamProjector
@@ -88,7 +88,9 @@ def _render_pictures(
     opacities = model.opacities_at(times)
     for view in range(len(geometry)):
         colors = grey_values(model, geometry.source_mm[view])
-        images[view] = composite_alpha(*shape, opacities[view], colors, geometry[view : view + 1], device=device)[0]
+        one = geometry[view : view + 1]
+        low_pass = LOW_PASS * (model.pixel_mm / float(np.mean(one.isocenter_pixel_mm))) ** 2
+        images[view] = composite_alpha(*shape, opacities[view], colors, one, low_pass=low_pass, device=device)[0]
         _tell(progress, (view + 1) / len(geometry))
     return model.picture.line_integrals(images)
 

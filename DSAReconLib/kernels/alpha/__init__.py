@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
 
+LOW_PASS = 0.3
+"""Added to both variances of a footprint, px^2 (3DGS; ``eps2d`` of gsplat)."""
 NEAREST_MM = 0.01
 """Gaussians closer to the source are left out (gsplat's near plane)."""
 CLAMP_MARGIN = 0.15
@@ -52,11 +54,12 @@ class AlphaComposite:
         geometry: ConeBeamGeometry,
         *,
         background: float = 1.0,
+        low_pass: float = LOW_PASS,
     ) -> None:
         from DSAReconLib.kernels.alpha import cpu
 
         self._arrays = _validated(means_mm, scales_mm, quats_wxyz, opacities, colors, len(geometry))
-        self._views, self._background = packed_views(geometry), background
+        self._views, self._background = packed_views(geometry, low_pass), background
         shape = geometry.detector_shape
         means, scales, quats, alphas, greys = self._arrays
         self._frames = [
@@ -106,12 +109,13 @@ def composite_alpha(
     geometry: ConeBeamGeometry,
     *,
     background: float = 1.0,
+    low_pass: float = LOW_PASS,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Images (V, R, C) = sum_i c_i a_i prod_{k<i} (1 - a_k) + background prod_k (1 - a_k), nearest first.
 
     a_i = min(0.99, opacity_i exp(-1/2 d' C_i^-1 d)) at the pixel's center, d = pixel minus
-    projected center, C_i = affine projection of the covariance + 0.3 px^2 (3DGS; TOGS eq. 5).
+    projected center, C_i = affine projection of the covariance + low pass (3DGS, TOGS).
     a_i < 1/255 is skipped; the Gaussian that would take the transmittance of a pixel to 1e-4
     or below ends the pixel without being used.
 
@@ -126,6 +130,9 @@ def composite_alpha(
         V views.
     background
         Color behind everything.
+    low_pass
+        Added to both variances of every footprint, px^2. It is part of what was fitted: on
+        pixels of another size than those of the fit, give it in these.
     device
         ``"cpu"`` (numba) or a CUDA device.
 
@@ -136,14 +143,14 @@ def composite_alpha(
     """
     if device == "cpu":
         values = (means_mm, scales_mm, quats_wxyz, opacities, colors)
-        return AlphaComposite(*values, geometry, background=background).images
+        return AlphaComposite(*values, geometry, background=background, low_pass=low_pass).images
     arrays = _validated(means_mm, scales_mm, quats_wxyz, opacities, colors, len(geometry))
     from DSAReconLib.kernels.cuda.alpha import composite_views
 
-    return composite_views(arrays, geometry, background, device)
+    return composite_views(arrays, geometry, background=background, low_pass=low_pass, device=device)
 
 
-def packed_views(geometry: ConeBeamGeometry) -> NDArray[np.float64]:
+def packed_views(geometry: ConeBeamGeometry, low_pass: float = LOW_PASS) -> NDArray[np.float64]:
     """View constants (V, 18) of the kernels, see ``cpu_projection``."""
     rows, columns = geometry.detector_shape
     views = np.zeros((len(geometry), 18))
@@ -152,7 +159,7 @@ def packed_views(geometry: ConeBeamGeometry) -> NDArray[np.float64]:
     for place, size in ((12, columns), (14, rows)):
         views[:, place] = -0.5 - CLAMP_MARGIN * size
         views[:, place + 1] = -0.5 + (1 + CLAMP_MARGIN) * size
-    views[:, 16] = NEAREST_MM
+    views[:, 16], views[:, 17] = NEAREST_MM, low_pass
     return views
 
 

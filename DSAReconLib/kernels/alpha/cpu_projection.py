@@ -4,7 +4,7 @@ With the projection matrix P (third row: depth), image point (u, v) and its valu
 clamped to the field of view widened by 15 % on every side,
 
     a = (P_0 - u' P_2) / depth,   b = (P_1 - v' P_2) / depth,   M = R S
-    covariance = [[|M'a|^2, a'MM'b], [., |M'b|^2]] + LOW_PASS I      (Zwicker et al. 2001; 3DGS)
+    covariance = [[|M'a|^2, a'MM'b], [., |M'b|^2]] + low pass I      (Zwicker et al. 2001; 3DGS)
 
 which equals J W Sigma W' J' of 3DGS and gsplat for a pinhole camera, and serves any
 projection matrix (tilted or shifted detectors) unchanged.
@@ -23,9 +23,7 @@ from numba import njit
 from DSAReconLib.kernels.splat.cpu_adjoint import quaternion_adjoint
 from DSAReconLib.kernels.splat.cpu_footprint import OPTIONS, dot3
 
-LOW_PASS = 0.3
-"""Added to both variances of the footprint, px^2 (3DGS, gsplat ``eps2d``)."""
-VIEW_SIZE = 18  # projection matrix (12), clamps of u (2) and v (2), nearest depth, spare
+VIEW_SIZE = 18  # projection matrix (12), clamps of u (2) and v (2), nearest depth, low pass (px^2)
 RECORD_SIZE = 7  # u, v, conic uu, uv, vv, depth, half extent in v (set when tiles are assigned)
 FRAME_SIZE = 5  # a, b, and M' = rows s_k R[:, k]
 
@@ -55,7 +53,7 @@ def fill_frame(scale, rot, view, u, v, depth, frame):
         suu += along_u * along_u
         suv += along_u * along_v
         svv += along_v * along_v
-    return suu + LOW_PASS, suv, svv + LOW_PASS
+    return suu + view[17], suv, svv + view[17]
 
 
 @njit(**OPTIONS)

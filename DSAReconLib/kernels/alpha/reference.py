@@ -10,16 +10,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from DSAReconLib.kernels.alpha import LOW_PASS
 from DSAReconLib.kernels.splat.reference import rotation_matrices
 
-LOW_PASS = 0.3
 MAX_ALPHA, MIN_ALPHA = 0.99, 1 / 255
 MIN_TRANSMITTANCE = 1e-4 + 1e-9
 """Two capped footprints leave (1 - 0.99)^2: this ends a pixel in float64 too, as it does in float32."""
 
 
 def project(
-    means: Tensor, scales: Tensor, quats: Tensor, matrix: Tensor, shape: tuple[int, int], margin: float = 0.15
+    means: Tensor,
+    scales: Tensor,
+    quats: Tensor,
+    matrix: Tensor,
+    shape: tuple[int, int],
+    *,
+    low_pass: float = LOW_PASS,
+    margin: float = 0.15,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centers (N, 2) in px, conics (N, 3) = uu, uv, vv of the low-passed footprint, and depths (N,).
 
@@ -29,6 +36,8 @@ def project(
         Centers (N, 3), standard deviations (N, 3), mm, rotations (N, 4) wxyz.
     matrix
         Projection matrix (3, 4) to (column, row, 1) * depth.
+    low_pass
+        Added to both variances of the footprint, px^2.
     shape
         Rows and columns; the affine map is that at the center, clamped to the image widened
         by ``margin`` of its size on every side.
@@ -40,7 +49,7 @@ def project(
     near = torch.maximum(torch.minimum(centers, size - 0.5 + margin * size), -0.5 - margin * size)
     jacobian = (matrix[None, :2, :3] - near[:, :, None] * matrix[None, 2:, :3]) / depth[:, None, None]
     half = jacobian @ (rotation_matrices(quats) * scales[:, None, :])
-    covariance = half @ half.transpose(1, 2) + LOW_PASS * torch.eye(2, dtype=means.dtype, device=means.device)
+    covariance = half @ half.transpose(1, 2) + low_pass * torch.eye(2, dtype=means.dtype, device=means.device)
     inverse = torch.linalg.inv(covariance)
     return centers, torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], -1), depth
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from DSAReconLib.kernels.alpha import NEAREST_MM, reference
+from DSAReconLib.kernels.alpha import LOW_PASS, NEAREST_MM, reference
 from DSAReconLib.kernels.cuda.launch import Launch, gpu_launcher
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def composite(
     shape: tuple[int, int],
     *,
     background: float = 1.0,
+    low_pass: float = LOW_PASS,
     launch: Launch | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Picture (R, C) of one view, and the records (N, 7) that it is made of; float32, differentiable.
@@ -45,7 +46,7 @@ def composite(
     colors are (N,). See :func:`DSAReconLib.kernels.alpha.composite_alpha`.
     """
     launch = launch or gpu_launcher(_SOURCE, means.device)
-    centers, conics, depths = reference.project(means, scales, quats, matrix, shape)
+    centers, conics, depths = reference.project(means, scales, quats, matrix, shape, low_pass=low_pass)
     records = torch.cat([centers, conics, opacities[:, None], colors[:, None]], 1)
     offsets, lists = tile_lists(records.detach(), depths.detach(), shape)
     image: Tensor = _Composite.apply(records, offsets, lists, shape, background, launch)
@@ -53,7 +54,12 @@ def composite(
 
 
 def composite_views(
-    arrays: tuple[NDArray[np.float32], ...], geometry: ConeBeamGeometry, background: float, device: str
+    arrays: tuple[NDArray[np.float32], ...],
+    geometry: ConeBeamGeometry,
+    *,
+    background: float,
+    low_pass: float,
+    device: str,
 ) -> NDArray[np.float32]:
     """Pictures (V, R, C) for :func:`composite_alpha` on a CUDA device."""
     means, scales, quats, opacities, colors = (torch.as_tensor(array, device=device) for array in arrays)
@@ -61,7 +67,9 @@ def composite_views(
     with torch.no_grad():
         for view, matrix in enumerate(geometry.projection_matrices):
             place = (means.new_tensor(matrix), geometry.detector_shape)
-            image, _ = composite(means, scales, quats, opacities[view], colors[view], *place, background=background)
+            image, _ = composite(
+                means, scales, quats, opacities[view], colors[view], *place, background=background, low_pass=low_pass
+            )
             images[view] = image.cpu().numpy()
     return images
 

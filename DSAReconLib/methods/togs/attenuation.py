@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
+from DSAReconLib.kernels.alpha import LOW_PASS
 from DSAReconLib.kernels.splat import splat_xray, voxelize
 from DSAReconLib.reconstruction import DynamicVolume, OpacityGaussians, RadiativeGaussians
 from DSAReconLib.rendering.views import grey_values
@@ -29,7 +30,6 @@ from DSAReconLib.rendering.views import grey_values
 if TYPE_CHECKING:
     from DSAReconLib.progress import Progress
 
-_LOW_PASS = 0.3
 _NARROWEST = 0.5
 """Standard deviation, in voxels, below which a Gaussian is widened (keeping its mass) before it is sampled."""
 _FLOOR = 3e-3
@@ -40,8 +40,7 @@ def calibrated_gaussians(
     model: OpacityGaussians, angiogram: Angiogram, kind: str, *, device: str, progress: Progress
 ) -> tuple[RadiativeGaussians, float]:
     """The model as attenuation (1/mm) with densities of a ``kind``, and the factor that they were scaled by."""
-    pixel_mm = float(np.mean(angiogram.geometry.isocenter_pixel_mm))
-    scales = np.sqrt(model.scales_mm**2 + _LOW_PASS * pixel_mm**2).astype(np.float32)
+    scales = np.sqrt(model.scales_mm**2 + LOW_PASS * model.pixel_mm**2).astype(np.float32)
     shape = (model.means_mm, scales, model.quats_wxyz)
     weights = np.ones(len(model), np.float32) if kind == "opacity" else _absorption(model, scales, angiogram.geometry)
     measured = modeled = 0.0

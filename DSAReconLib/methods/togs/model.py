@@ -78,8 +78,8 @@ def highest_opacity(parameters: Parameters) -> Tensor:
     return torch.sigmoid(parameters["opacity"][:, 0]) + torch.sigmoid(parameters["offsets"]).amax(1)
 
 
-def frozen(parameters: Parameters, duration_s: float, picture: PictureScale) -> OpacityGaussians:
-    """The parameters as a value that renderers and files know."""
+def frozen(parameters: Parameters, duration_s: float, picture: PictureScale, pixel_mm: float) -> OpacityGaussians:
+    """The parameters, fitted with pixels of ``pixel_mm``, as a value that renderers and files know."""
     arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in parameters.items()}
     knots = arrays["offsets"].shape[1]
     alphas = _expit(arrays["opacity"]) + _expit(arrays["offsets"])
@@ -92,6 +92,7 @@ def frozen(parameters: Parameters, duration_s: float, picture: PictureScale) -> 
         color_harmonics=np.concatenate([arrays["color"], arrays["harmonics"]], 1).astype(np.float32),
         basis=TemporalBasis.hats(np.linspace(0.0, duration_s, knots)),
         picture=picture,
+        pixel_mm=pixel_mm,
     )
 
 

@@ -147,7 +147,8 @@ def _result(
     progress: Progress,
 ) -> Reconstruction:
     """The fitted model, and its conversion to attenuation."""
-    model = frozen(trainer.parameters, angiogram.duration_s, picture)
+    pixel_mm = float(np.mean(binned.geometry.isocenter_pixel_mm))
+    model = frozen(trainer.parameters, angiogram.duration_s, picture, pixel_mm)
     gaussians, factor = calibrated_gaussians(model, binned, config.volume, device=device, progress=progress)
     volume = voxelized(gaussians, grid, progress=progress)
     frames = np.linspace(0.0, angiogram.duration_s, _FRAMES)

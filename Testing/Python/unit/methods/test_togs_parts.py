@@ -71,7 +71,7 @@ def test_opacity_is_linear_between_the_knots_of_the_offset():
 
 def test_the_frozen_model_has_the_same_opacities_and_colors():
     tables = parameters()
-    value = model.frozen(tables, 4.0, PictureScale("linear", 1.0))
+    value = model.frozen(tables, 4.0, PictureScale("linear", 1.0), 0.7)
     np.testing.assert_allclose(value.opacities_at([1.3])[0], model.opacities_at(tables, 1.3 / 4).numpy(), atol=1e-6)
     source = np.array([200.0, -120.0, 50.0])
     greys = model.colors_from(tables, torch.tensor(source, dtype=torch.float32), 3).numpy()

@@ -31,6 +31,7 @@ def pictures_model(kind="linear", degree=0, count=5, largest=1.2, seed=0):
         color_harmonics=rng.normal(0, 0.5, (count, (degree + 1) ** 2)).astype(np.float32),
         basis=TemporalBasis.hats([0.0, 2.0]),
         picture=PictureScale(kind, largest),
+        pixel_mm=0.9,
     )
 
 
@@ -73,11 +74,25 @@ def test_a_black_gaussian_darkens_by_its_opacity_at_the_time():
         color_harmonics=np.full((1, 1), -0.5 / 0.28209479, np.float32),
         basis=TemporalBasis.hats([0.0, 2.0]),
         picture=PictureScale("linear", 1.2),
+        pixel_mm=0.9,
     )
     images = render_line_integrals(model, GEOMETRY, TIMES)
     # the center lies between four pixels
     np.testing.assert_allclose(images.max((1, 2)), 1.2 * np.array([0.2, 0.5, 0.8]), rtol=0.03)
     assert images.min() >= 0
+
+
+def test_smaller_pixels_show_the_same_picture():
+    pytest.importorskip("numba")
+    model = pictures_model(count=8)
+    thin = OpacityGaussians(**{**vars(model), "scales_mm": 0.1 * model.scales_mm})
+    fine = ConeBeamGeometry.from_angles(
+        np.linspace(-40, 50, 3), np.zeros(3), sod_mm=600.0, sdd_mm=1000.0, detector_shape=(90, 102),
+        detector_spacing_mm=(0.5, 0.5),
+    )  # fmt: skip
+    coarse = render_line_integrals(thin, GEOMETRY, TIMES)
+    detailed = render_line_integrals(thin, fine, TIMES)[:, 1::3, 1::3]  # pixels with the same centers
+    np.testing.assert_allclose(detailed, coarse, atol=0.01 * coarse.max())
 
 
 def test_the_grey_value_depends_on_the_direction_from_degree_one_on():
@@ -102,6 +117,7 @@ def test_a_result_of_pictures_is_rendered_from_them_after_a_round_trip(tmp_path,
     loaded = open_result(folder).load_reconstruction()
     assert loaded.native == "pictures"
     assert loaded.model.picture == model.picture
+    assert loaded.model.pixel_mm == model.pixel_mm
     for name in ("means_mm", "scales_mm", "quats_wxyz", "opacities", "color_harmonics"):
         np.testing.assert_array_equal(getattr(loaded.pictures, name), getattr(model, name))
     expected = render_line_integrals(model, GEOMETRY, TIMES)
