@@ -284,11 +284,13 @@ class WorkerProcess:
             )
         checkpoint = _leftCheckpoint(self.job)
         if ending.crashed:
+            goOn = "Resume goes on from there." if checkpoint else ""
+            hint = "Memory may have run out: choose preset 'fast' or larger voxels. The log shows how far it came."
             return Outcome(
                 JobState.FAILED,
                 code="worker.crashed",
                 message="The reconstruction process stopped unexpectedly; it was killed or it crashed.",
-                hint="Memory may have run out: choose preset 'fast' or larger voxels. The log shows how far it came.",
+                hint=f"{hint} {goOn}".strip(),
                 checkpoint=checkpoint,
             )
         reason = f" ({self._lastLine})" if "Error" in self._lastLine else f" (exit code {ending.code})"

@@ -86,6 +86,7 @@ def test_broken_off_job_goes_on_where_it_was(panel, tiny_case, tmp_path):
         DESKTOP.wait_for(lambda: job.state.isFinal)
         DESKTOP.spin()
         assert panel.ui.jobResumeButton.enabled
+        assert "Resume" in panel.ui.messageLabel.text
         panel.ui.jobResumeButton.click()
         panel.ui.jobResumeButton.click()
         DESKTOP.spin()

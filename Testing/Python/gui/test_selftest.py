@@ -16,7 +16,6 @@ import slicer
 pytestmark = pytest.mark.gui
 
 
-@pytest.mark.slow
 def test_self_test_of_the_module_does_the_whole_round(monkeypatch):
     from DSAReconWidgets.selftest import DSAReconTest, Round
 
