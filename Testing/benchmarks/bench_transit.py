@@ -39,8 +39,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sparsity x3": {"sparsity_mm": 0.32},
     "residual curves on": {"residual_curves": "on"},
     "residual curves off": {"residual_curves": "off"},
+    "no scatter": {"scatter_correction": False},
     "no shifts": {"shift_calibration": False},
-    "no calibration": {"shift_calibration": False, "smooth_background": False},
+    "no calibration": {"shift_calibration": False, "smooth_background": False, "scatter_correction": False},
     "no background": {"smooth_background": False},
 }
 COLUMNS = {
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="+", type=Path)
     parser.add_argument("--views", default="30")
     parser.add_argument("--variants", default="full")
-    parser.add_argument("--register", default="none", choices=("none", "translation"))
+    parser.add_argument("--register", default="none", choices=("none", "translation", "rigid"))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--png", type=Path, help="folder for maximum intensity projections beside the truth")

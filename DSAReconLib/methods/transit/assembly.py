@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import outputs
+from DSAReconLib.methods.transit.assumptions import (
+    failed_assumptions,
+    injection_phases,
+    structure_in_noise,
+    truncated_share,
+)
+from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
 from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
 from DSAReconLib.methods.transit.residual_curves import residual_excess
-from DSAReconLib.methods.transit.transit_model import InletCurve, transit_basis
+from DSAReconLib.methods.transit.transit_model import transit_basis
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 from DSAReconLib.progress import Progress
-from DSAReconLib.reconstruction import Reconstruction
-
-_RESIDUAL_ALARM = 4.0
-_FEW_VIEWS = 8
-_FEW_VOXELS = 50
+from DSAReconLib.reconstruction import DynamicVolume, Reconstruction
 
 
 def assembled(
@@ -41,21 +47,45 @@ def assembled(
     threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
     progress.check_cancelled()
     maps = outputs.hemodynamic_maps(volume, solution.delays_s, threshold, duration)
+    probability = outputs.vessel_probability(volume, threshold, duration)
+    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share}
     if len(solution.support):
         model = render(state, evidence, basis)
-        maps["confidence"] = confidence_map(volume, evidence, model)
-    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share}
+        progress.check_cancelled()
+        certainty, counts = _certainty(volume, probability, evidence, model)
+        maps |= certainty
+        facts |= counts | _checks(evidence, model)
     progress.report("output", 1.0)
     return Reconstruction(
         volume,
         threshold,
         gaussians=outputs.radiative_gaussians(state, basis),
         native="gaussians" if refined else "volume",
-        vessel_probability=outputs.vessel_probability(volume, threshold, duration),
+        vessel_probability=probability,
         maps=maps,
-        warnings=_warnings(solution.inlet, facts, len(evidence)),
+        warnings=failed_assumptions(solution.inlet, facts, len(evidence)),
         facts=facts,
     )
+
+
+def _certainty(
+    volume: DynamicVolume, probability: NDArray[np.float32], evidence: Evidence, model: NDArray[np.float32]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
+    """Confidence of voxels and of branches as maps (z, y, x), and how many branches are confident."""
+    confidence = confidence_map(volume, evidence, model)
+    branches = vessel_branches(probability >= 0.5)
+    each = branch_confidence(branches, confidence, volume.grid.spacing_mm[0])
+    spread = np.concatenate([np.zeros(1, np.float32), each])[branches.labels]
+    counts = {"branches": float(len(branches)), "confident_branches": float((each >= CONFIDENT).sum())}
+    return {"confidence": confidence, "branch_confidence": spread}, counts
+
+
+def _checks(evidence: Evidence, model: NDArray[np.float32]) -> dict[str, float]:
+    """Measures of what the method assumes of the images."""
+    return {
+        "truncated_view_share": truncated_share(evidence, model),
+        "structure_in_noise": structure_in_noise(evidence, model),
+    }
 
 
 def _facts(
@@ -70,25 +100,9 @@ def _facts(
         "inlet_plateau_per_mm": solution.inlet.plateau,
         "inlet_width_s": solution.inlet.width_s,
         "inlet_onset_s": solution.inlet.onset_s,
+        "injection_phases": float(injection_phases(solution.inlet)),
     }
     if plan is not None:
         facts["residual_in_noise"] = residual_excess(state, plan)
         facts["residual_curves"] = float(len(plan.basis) - len(solution.delays_s))
     return facts
-
-
-def _warnings(inlet: InletCurve, facts: dict[str, float], views: int) -> tuple[tuple[str, str], ...]:
-    """Assumptions that did not hold."""
-    found = []
-    if views < _FEW_VIEWS:
-        found.append(("transit.few_views", f"Only {views} views: thin vessels may be missing or doubled."))
-    if facts["voxels"] < _FEW_VOXELS:
-        found.append(("transit.no_vessels", "Hardly any vessel stands out from the noise."))
-    if inlet.values[0] > 0.3 * inlet.plateau:
-        found.append(("transit.no_onset", "Contrast is there in the first frame: arrival times are upper bounds."))
-    if inlet.width_s > 0.8 * inlet.times_s[-1]:
-        found.append(("transit.long_bolus", "The bolus lasts for most of the run: timing rests on few views."))
-    if facts.get("residual_in_noise", 0.0) > _RESIDUAL_ALARM:
-        text = f"The model misses the data by {facts['residual_in_noise']:.1f} times the noise within the vessels."
-        found.append(("transit.residual", text))
-    return tuple(found)

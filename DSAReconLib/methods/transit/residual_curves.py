@@ -15,13 +15,14 @@ _VIEWS_PER_FUNCTION = 1.25
 _SCALE = 0.5
 _RATE = 1 / 3
 _EXCESS = 1.15
-_VESSEL_SHARE = 0.1
+VESSEL_SHARE = 0.1
+"""Vessels are where the model exceeds this share of the median view's largest line integral."""
 
 
 def residual_excess(state: GaussianState, plan: RefinementPlan) -> float:
     """Weighted rms residual within the projected vessels in units of the noise."""
     model = render(state, plan.evidence, plan.basis)
-    vessel = model > _VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    vessel = model > VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
     vessel &= plan.evidence.weights > 0
     if not vessel.any():
         return 0.0
