@@ -135,6 +135,8 @@ class Desktop:
         if hasattr(widget, "exit"):
             widget.exit()
         widget.cleanup()
+        for child in widget.parent.findChildren(slicer.qMRMLNodeComboBox):
+            child.setMRMLScene(None)
         widget.parent.close()
         widget.parent.deleteLater()
         self.spin()

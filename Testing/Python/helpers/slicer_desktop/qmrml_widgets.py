@@ -57,9 +57,11 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
             return
         for source, tag in self._observed:
             source.RemoveObserver(tag)
-        self._scene = scene
+        self._scene, self._observed = scene, []
+        if scene is None:  # the widget is about to be destroyed
+            return
         events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
-        self._observed = [(scene, scene.AddObserver(event, self._refill)) for event in events if scene]
+        self._observed = [(scene, scene.AddObserver(event, self._refill)) for event in events]
         self._refill()
 
     def addAttribute(self, node_class: str, name: str, value: Any = None) -> None:
