@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
-from DSAReconLib.errors import DSAReconError
+from DSAReconLib.errors import DSAReconError, JobCancelled
 from DSAReconLib.io.result_folder import ResultFolder
+from DSAReconLib.progress import SilentProgress
 from DSAReconLib.rendering.images import grey_levels
 from DSAReconLib.viewer.areas import Area, public_message
 
@@ -21,8 +22,6 @@ _OTHER_RUNS = "The runs given with --source are not those of this result."
 _LOADING = "The runs are being read and subtracted ..."
 _BACKGROUND_GREY = 12
 _TICK_S = 0.03
-
-logger = logging.getLogger(__name__)
 
 
 class AcquiredFrames:
@@ -38,6 +37,7 @@ class AcquiredFrames:
 
     def __init__(self, sources: list[Path], result: ResultFolder) -> None:
         self._sources, self._result = sources, result
+        self._progress = _Cancellable()
         self.angiogram: Angiogram | None = None
         self.reason = _LOADING if sources else NOT_GIVEN
 
@@ -48,10 +48,16 @@ class AcquiredFrames:
         try:
             self.angiogram = await asyncio.get_running_loop().run_in_executor(None, self._read)
             self.reason = ""
+        except JobCancelled:
+            return
         except (DSAReconError, OSError, ValueError) as error:
             report(f"The runs of --source cannot be used: {error}")
             self.reason = f"The runs of --source cannot be used: {public_message(error)}."
         on_done()
+
+    def cancel(self) -> None:
+        """Stop reading: the viewer ends."""
+        self._progress.cancelled.set()
 
     def reason_for(self, result: ResultFolder) -> str:
         """Why the frames cannot be shown beside this result; empty if they can."""
@@ -70,7 +76,20 @@ class AcquiredFrames:
     def _read(self) -> Angiogram:
         from DSAReconLib.jobs.loading import load_angiogram
 
-        return load_angiogram([str(path) for path in self._sources])
+        return load_angiogram([str(path) for path in self._sources], progress=self._progress)
+
+
+class _Cancellable(SilentProgress):
+    """Progress that nobody watches, but that can stop the work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = threading.Event()
+
+    def check_cancelled(self) -> None:
+        """Raise JobCancelled once :attr:`cancelled` is set."""
+        if self.cancelled.is_set():
+            raise JobCancelled()
 
 
 class AcquiredArea(Area):

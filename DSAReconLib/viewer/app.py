@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ from DSAReconLib.viewer.viewpoint import Viewpoint
 _WATCH_S = 0.2
 _WINDOW_HEADROOM = 1.6
 _NO_VESSEL = "No vessel there: click on a vessel to see its curve."
-
-logger = logging.getLogger(__name__)
 
 
 class Viewer:
@@ -90,6 +87,12 @@ class Viewer:
         if self.acquired.frames is not None:
             work.append(self.acquired.frames.load(self._acquired_loaded, self._report))
         await asyncio.gather(*work)
+
+    def stop(self) -> None:
+        """End background work, so that its threads end."""
+        self.movies.stop()
+        if self.acquired.frames is not None:
+            self.acquired.frames.cancel()
 
     # ------------------------------------------------------------------ results and time
     def _connect(self) -> None:
@@ -297,6 +300,10 @@ class Viewer:
                     with self.state:
                         self.state.window_limit = round(_WINDOW_HEADROOM * high, 3)
                         self.state.window = [round(low, 3), round(high, 3)]
+            at_rest = self.threed.at_rest and self.novel.at_rest
+            if at_rest != self.state.at_rest:
+                with self.state:
+                    self.state.at_rest = at_rest
             problem = client is not None and client.ended and client.problem()
             shown = "The novel view has stopped: its renderer ended (the terminal says more)." if problem else ""
             if shown != self.state.novel_problem:

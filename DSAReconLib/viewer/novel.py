@@ -99,6 +99,12 @@ class NovelArea(Area):
         self._again = True
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the picture in full size was sent and nothing has changed since."""
+        moving = self._pacing.is_moving(time.monotonic())
+        return not (moving or self._requested or self._again) and self.line_integrals is not None
+
+    @property
     def is_dragged(self) -> bool:
         """Whether somebody drags in it at the moment."""
         return self._dragged is not None

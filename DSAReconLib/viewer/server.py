@@ -133,7 +133,7 @@ class _Session:
         await asyncio.wait({working, serving, ended}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()  # a mistake in the viewer ends it with its traceback
-        viewer.movies.stop()
+        viewer.stop()
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
 

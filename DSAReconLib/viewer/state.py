@@ -22,6 +22,7 @@ def first_state(scene: ViewerScene) -> dict[str, Any]:
         "results": [{"title": name, "value": number} for number, name in enumerate(scene.names)],
         "result": 0,
         "busy": "",
+        "at_rest": False,
         "notice": "",
         "time_s": 0.0,
         "playing": False,

@@ -110,7 +110,13 @@ class ThreeDArea(VtkArea):
         self._draft_surface = DraftSurface(scene.threed.renderer())
         self._camera_tag: Any = None
         self.turned = False
+        self._refined = True
         self.busy_elsewhere: Callable[[], bool] = lambda: False
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the picture that was sent is fine and nothing has changed since."""
+        return self._refined and not self._dirty.is_set()
 
     def watch_camera(self) -> None:
         """Follow the camera of the view, which exists once something was shown."""
@@ -149,9 +155,8 @@ class ThreeDArea(VtkArea):
 
     async def run(self) -> None:
         """Render coarsely while something moves and once finely at rest."""
-        refined = True
         while True:
-            if refined:
+            if self._refined:
                 await self._dirty.wait()
             else:
                 await self._wait_for_change(_IDLE_S)
@@ -161,7 +166,7 @@ class ThreeDArea(VtkArea):
             self._dirty.clear()
             started = time.monotonic()
             picture = self._moving_picture(started) if moving else self.sharp_picture()
-            refined = not moving
+            self._refined = not moving
             spent = time.monotonic() - started
             await self.send(picture, quality=MOVING_QUALITY if moving else RESTING_QUALITY)
             pause = 2.0 if self.busy_elsewhere() else _SHARE

@@ -102,17 +102,16 @@ class Pane:
         return np.asarray(Image.open(io.BytesIO(self.locator.screenshot())).convert("RGB"), float)
 
     def settled(self) -> np.ndarray:
-        """Pixels once they do not change any more."""
-        last = [self.pixels()]
+        """Pixels once the viewer says that all views are refined, and the picture does not change any more."""
+        self.page.wait_for_timeout(500)  # an action takes its way to the viewer, which looks 5 times per second
+        last = [np.zeros(0)]
 
         def same() -> bool:
-            self.page.wait_for_timeout(600)
-            now = self.pixels()
-            unchanged = now.shape == last[0].shape and np.abs(now - last[0]).mean() < 0.05
-            last[0] = now
-            return unchanged
+            before, last[0] = last[0], self.pixels()
+            at_rest = self.page.evaluate("trame.state.get('at_rest')")
+            return at_rest and last[0].shape == before.shape and np.abs(last[0] - before).mean() < 0.05
 
-        wait_for(same, pause=lambda _: None)
+        wait_for(same, pause=lambda _: self.page.wait_for_timeout(250))
         return last[0]
 
     def changed_from(self, before: np.ndarray, least: float = 0.3) -> np.ndarray:

@@ -8,12 +8,25 @@ from helpers.viewer_process import CHROMIUM, ViewerProcess, wait_for
 
 
 @pytest.fixture(scope="session")
-def viewer_results(tmp_path_factory, tiny_case):
+def viewer_case(tmp_path_factory):
+    """The DICOM runs that have the poses and times of the results."""
+    from helpers.cases import simulated
+    from helpers.scene_cases import VIEWS
+
+    from DSAReconLib.simulation import write_case
+
+    return write_case(tmp_path_factory.mktemp("viewer_case"), simulated(views=VIEWS, detector=32))
+
+
+@pytest.fixture(scope="session")
+def viewer_results(tmp_path_factory, viewer_case):
     """Two results of the tiny simulated case, with time and without, said to come from its DICOM runs."""
     from helpers.scene_cases import write_truth_result
     from pydicom import dcmread
 
-    uids = [str(dcmread(tiny_case / name, stop_before_pixels=True).SOPInstanceUID) for name in ("mask.dcm", "fill.dcm")]
+    uids = [
+        str(dcmread(viewer_case / name, stop_before_pixels=True).SOPInstanceUID) for name in ("mask.dcm", "fill.dcm")
+    ]
     folders = []
     for title, static in (("Moving", False), ("Static", True)):
         folder = write_truth_result(tmp_path_factory.mktemp("secretplace") / title, static=static, title=title)
@@ -24,12 +37,12 @@ def viewer_results(tmp_path_factory, tiny_case):
 
 
 @pytest.fixture(scope="session")
-def viewer(viewer_results, tiny_case):
+def viewer(viewer_results, viewer_case):
     """A running viewer of both results, with the runs."""
     for package in ("slicer", "trame_slicer"):
         if find_spec(package) is None:
             pytest.skip(f"needs {package}")
-    process = ViewerProcess(*viewer_results, "--source", tiny_case / "mask.dcm", tiny_case / "fill.dcm")
+    process = ViewerProcess(*viewer_results, "--source", viewer_case / "mask.dcm", viewer_case / "fill.dcm")
     assert process.address
     yield process
     process.stop()

@@ -73,14 +73,14 @@ def select_result(page, title):
     page.locator(".busy").wait_for(state="detached")
 
 
-def test_page_loads_without_a_complaint_and_from_this_machine_only(page, viewer, viewer_results, tiny_case):
+def test_page_loads_without_a_complaint_and_from_this_machine_only(page, viewer, viewer_results, viewer_case):
     Pane(page, "threed").settled()
 
     assert page.complaints == []
     hosts = {address.split("/")[2] for address in page.addresses if not address.startswith(("data:", "blob:"))}
     assert hosts == {f"127.0.0.1:{viewer.port}"}
     shown = page.content() + page.title() + page.url + str(page.evaluate("JSON.stringify(trame.state.state)"))
-    for private in (*map(str, viewer_results), str(tiny_case), "secretplace", "/tmp", "Simulated^", "DSARecon^"):
+    for private in (*map(str, viewer_results), str(viewer_case), "secretplace", "/tmp", "Simulated^", "DSARecon^"):
         assert private not in shown
     assert page.title() == "DSARecon viewer"
     assert "30" not in page.title()
