@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,9 +54,14 @@ def assembled(
     if len(solution.support):
         model = render(state, evidence, basis)
         progress.check_cancelled()
-        certainty, counts = _certainty(volume, probability, evidence, model)
+        structure = structure_in_noise(evidence, model)
+        facts["structure_in_noise"] = structure
+        facts["truncated_view_share"] = truncated_share(evidence, model, structure)
+        # what is left beside the vessels can imitate one as noise can
+        doubtful = replace(evidence, noise=evidence.noise * max(1.0, structure))
+        certainty, counts = _certainty(volume, probability, doubtful, model)
         maps |= certainty
-        facts |= counts | _checks(evidence, model)
+        facts |= counts
     progress.report("output", 1.0)
     return Reconstruction(
         volume,
@@ -78,14 +85,6 @@ def _certainty(
     spread = np.concatenate([np.zeros(1, np.float32), each])[branches.labels]
     counts = {"branches": float(len(branches)), "confident_branches": float((each >= CONFIDENT).sum())}
     return {"confidence": confidence, "branch_confidence": spread}, counts
-
-
-def _checks(evidence: Evidence, model: NDArray[np.float32]) -> dict[str, float]:
-    """Measures of what the method assumes of the images."""
-    return {
-        "truncated_view_share": truncated_share(evidence, model),
-        "structure_in_noise": structure_in_noise(evidence, model),
-    }
 
 
 def _facts(

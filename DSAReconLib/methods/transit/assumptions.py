@@ -23,16 +23,19 @@ _FEW_VIEWS = 8
 _FEW_VOXELS = 50
 
 
-def truncated_share(evidence: Evidence, model: NDArray[np.float32]) -> float:
+def truncated_share(evidence: Evidence, model: NDArray[np.float32], structure: float) -> float:
     """Share of views in which contrast reaches the left or right border of the image.
 
     A vessel that leaves there is missing in some views and not in others. The upper and lower
     borders do not count: feeding vessels enter through them in every view of a circular run.
+    What else is left in the images (``structure``, see :func:`structure_in_noise`) has to be
+    exceeded as noise has: the rims of a skull that moved are no vessels.
     """
     level = VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    noise = evidence.noise * max(1.0, structure)
     touched = [
-        _reaches_border(evidence.line_integrals[v], evidence.weights[v], level, evidence.noise)
-        for v in range(len(evidence))
+        _reaches_border(image, weights, level, noise)
+        for image, weights in zip(evidence.line_integrals, evidence.weights, strict=True)
     ]
     return float(np.mean(touched))
 
@@ -100,7 +103,7 @@ def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -
         found.append(("transit.truncated", text))
     structure = facts.get("structure_in_noise", 0.0)
     if structure > _STRUCTURE_ALARM:
-        text = f"Beside the vessels {structure:.1f} times the noise is left: the patient may have moved (try register)."
+        text = f"Beside the vessels {structure:.1f} times the noise is left: motion, or matter that not all views see."
         found.append(("transit.structure", text))
     residual = facts.get("residual_in_noise", 0.0)
     if residual > _RESIDUAL_ALARM:

@@ -85,7 +85,8 @@ def test_result_has_all_forms_and_maps(result):
     assert len(result.gaussians) > 100
     np.testing.assert_allclose(result.gaussians.scales_mm[:, 0], result.gaussians.scales_mm[:, 2])
     shape = result.volume.grid.shape_zyx
-    assert {"time_to_peak", "mean_transit_time", "blood_volume", "blood_flow", "confidence"} <= set(result.maps)
+    expected = {"time_to_peak", "mean_transit_time", "blood_volume", "blood_flow", "confidence", "branch_confidence"}
+    assert expected <= set(result.maps)
     assert all(values.shape == shape for values in result.maps.values())
     assert result.vessel_probability.shape == shape
     assert 0 <= result.vessel_probability.min() <= result.vessel_probability.max() <= 1
