@@ -1,6 +1,22 @@
 """Fixtures of the panel's tests."""
 
+import sys
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _desktop_stays_as_it_is():
+    """A test that makes a scene of its own leaves the desktop's to the next one."""
+    slicer = sys.modules.get("slicer")
+    before = {name: getattr(slicer, name) for name in ("mrmlScene", "modules", "app") if hasattr(slicer, name)}
+    yield
+    for name, value in before.items():
+        setattr(slicer, name, value)
+    if "app" in before:
+        for kind in ("ThreeD", "Slice"):
+            factory = getattr(slicer, f"vtkMRML{kind}ViewDisplayableManagerFactory")
+            factory.GetInstance().SetMRMLApplicationLogic(before["app"].applicationLogic())
 
 
 @pytest.fixture
