@@ -30,7 +30,14 @@ _MAIN_MAPS = {
     "arrival_time": ("arrival time", "Bolus arrival time", "s"),
     "vessel_probability": ("vessel probability", "Vessel probability", "1"),
 }
-_UNITS = {"time_to_peak": "s", "mean_transit_time": "s", "blood_flow": "1/s", "blood_volume": "1", "confidence": "1"}
+_UNITS = {
+    "time_to_peak": "s",
+    "mean_transit_time": "s",
+    "blood_flow": "1/s",
+    "blood_volume": "1",
+    "confidence": "1",
+    "branch_confidence": "1",
+}
 _READERS = 2
 _VALUES_AT_ONCE = 1 << 25
 _BRIGHT_PERCENTILE = 99.5

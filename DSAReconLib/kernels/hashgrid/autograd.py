@@ -5,6 +5,7 @@ Imports torch: import it inside functions only.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
@@ -64,9 +65,7 @@ class _Encode(torch.autograd.Function):
 def _kernels(like: Tensor) -> Any:
     """Functions of tensors of the device of ``like``."""
     if like.device.type == "cuda":
-        from DSAReconLib.kernels.cuda import hashgrid as cuda_hashgrid
-
-        return cuda_hashgrid
+        return importlib.import_module("DSAReconLib.kernels.cuda.hashgrid")
     return _OnCpu
 
 

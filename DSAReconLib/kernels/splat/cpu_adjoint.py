@@ -94,8 +94,7 @@ def gaussian_adjoint(mean, scale, quat, rot, quat_length, view, variance, affine
     peak = float(record[5])
     peak_grad = peak * sums[0]
     conic_grad = (-0.5 * peak * sums[3], -peak * sums[4], -0.5 * peak * sums[5])
-    half = 0.5 * peak
-    bend = 0.0 if affine else half
+    half, bend = 0.5 * peak, 0.0 if affine else 0.5 * peak
     r_grad = (bend * sums[7], bend * sums[8], bend * sums[9], bend * sums[10], bend * sums[11])
     quu, quv, qvv = record[2], record[3], record[4]
     u_grad = peak * (quu * sums[1] + quv * sums[2]) - half * (
