@@ -101,8 +101,9 @@ class NovelArea(Area):
     @property
     def at_rest(self) -> bool:
         """Whether the picture in full size was sent and nothing has changed since."""
-        moving = self._pacing.is_moving(time.monotonic())
-        return not (moving or self._requested or self._again) and self.line_integrals is not None
+        if self._again or self._pacing.is_moving(time.monotonic()) or self.line_integrals is None:
+            return False
+        return self.line_integrals.shape == self._asked
 
     @property
     def is_dragged(self) -> bool:

@@ -67,8 +67,9 @@ class VtkArea(Area):
         """What the view shows now, RGB (height, width, 3), row 0 at the top."""
         from vtkmodules.util.numpy_support import vtk_to_numpy
 
-        self._rendering = True  # rendering modifies nodes, which asks for rendering
+        self._rendering = True  # rendering modifies nodes and the camera, which would ask for rendering
         try:
+            self.before_render()
             self._window.Render()
             self._grabber.Modified()
             self._grabber.Update()
@@ -78,6 +79,9 @@ class VtkArea(Area):
         columns, rows, _ = image.GetDimensions()
         array: NDArray[np.uint8] = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
         return array[::-1, :, :3].copy()
+
+    def before_render(self) -> None:
+        """What a picture needs done just before it is made."""
 
     async def run(self) -> None:
         """Render when asked for."""
@@ -148,6 +152,10 @@ class ThreeDArea(VtkArea):
         ray = ray_of_camera(self.view.renderer(), at, self.size)
         self._on_click(self._scene.current.picker.under_ray(*ray))
 
+    def before_render(self) -> None:
+        """Draft and full drawing have different bounds: the clipping range must not count as a moved camera."""
+        self.view.renderer().ResetCameraClippingRange()
+
     def sharp_picture(self) -> NDArray[np.uint8]:
         """The view in full quality, whatever moves."""
         self._show_full()
@@ -192,7 +200,6 @@ class ThreeDArea(VtkArea):
             self._draft_surface.show(nodes, surface)
         else:
             self._draft_surface.hide(None)
-        self.view.renderer().ResetCameraClippingRange()
         started = time.monotonic()
         picture = self.picture()
         self.pacing.measured(shape, 1e3 * (time.monotonic() - started))
@@ -202,7 +209,6 @@ class ThreeDArea(VtkArea):
         nodes = self._scene.current.nodes
         self._draft.hide(self._full_volume() if display.volume_visible(nodes) else None)
         self._draft_surface.hide(self._full_surface() if display.surface_visible(nodes) else None)
-        self.view.renderer().ResetCameraClippingRange()
 
     def _full_volume(self) -> Any | None:
         manager = self.view.get_displayable_manager_by_class("vtkMRMLVolumeRenderingDisplayableManager")

@@ -111,7 +111,7 @@ def test_novel_view_of_an_acquired_pose_shows_the_acquired_frame(start):
         lambda: start.locator(".side .hint").count() == 0, pause=lambda seconds: start.wait_for_timeout(1000 * seconds)
     )
     switch(start, "Acquired frame beside it", on=True)
-    move_time(start, 0.7)
+    move_time(start, 6 / 11)  # frame 6 of 12, when all vessels are filled
     start.locator(".v-btn--active", has_text="As acquired").wait_for()
     start.locator(".pane.acquired img").wait_for()
     acquired, novel = Pane(start, "acquired").settled(), Pane(start, "novel").settled()
