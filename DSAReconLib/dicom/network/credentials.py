@@ -32,8 +32,9 @@ class Credentials:
                 "Credentials need either a user with a password or a token.",
                 hint=f"Set {USER_VARIABLE} and {PASSWORD_VARIABLE}, or {TOKEN_VARIABLE}.",
             )
-        if any(ord(character) < 32 for character in self.user + self.password + self.token) or ":" in self.user:
-            raise ConfigError("The credentials hold a character that HTTP does not allow (a line break?).")
+        control = any(ord(character) < 32 for character in self.user + self.password + self.token)
+        if control or ":" in self.user or not self.token.isascii():
+            raise ConfigError("The credentials hold a character that HTTP does not allow (a line break, or ':').")
 
 
 def read_credentials(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Credentials | None:

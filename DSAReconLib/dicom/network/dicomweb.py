@@ -79,6 +79,8 @@ class DicomWebArchive:
         for number, uid in enumerate(series):
             found += self._instances(study_uid, uid, progress)
             progress.report("query", (number + 1) / len(series), f"{len(found)} objects")
+        if not found:
+            raise refusal(self.label, 404)
         return found
 
     def retrieve(
@@ -107,18 +109,13 @@ class DicomWebArchive:
         def page(offset: int, stop: threading.Event) -> list[dict[str, Any]]:
             return self._client.search_for_series(study_uid, limit=_PAGE, offset=offset)
 
-        found = [_value(item, _SERIES) for item in self._search(page, _SERIES, progress)]
-        if not found:
-            raise refusal(self.label, 404)
-        return found
+        return [_value(item, _SERIES) for item in self._search(page, _SERIES, progress)]
 
     def _instances(self, study_uid: str, series_uid: str, progress: Progress) -> list[StoredInstance]:
         def page(offset: int, stop: threading.Event) -> list[dict[str, Any]]:
             return self._client.search_for_instances(study_uid, series_uid, limit=_PAGE, offset=offset)
 
         found = self._search(page, _SOP, progress)
-        if not found:
-            raise refusal(self.label, 404)
         return [StoredInstance(study_uid, series_uid, _value(item, _SOP), _value(item, _SOP_CLASS)) for item in found]
 
     def _search(

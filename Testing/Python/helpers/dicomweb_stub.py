@@ -33,6 +33,7 @@ class Behavior:
     location: str = ""
     single_part: bool = False
     refuse_store: str = ""
+    empty_series: str = ""
     requests: list[str] = field(default_factory=list)
     headers: list[dict] = field(default_factory=list)
     stored: list[bytes] = field(default_factory=list)
@@ -100,8 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(behavior.search_status, behavior.search_body or b"")
             return
         offset = int(parse_qs(urlsplit(self.path).query).get("offset", ["0"])[0])
-        items = [{"0020000E": {"Value": [SERIES]}}]
-        if "/instances" in self.path:
+        items = [{"0020000E": {"Value": [uid]}} for uid in (behavior.empty_series, SERIES) if uid]
+        if behavior.empty_series and behavior.empty_series in self.path:
+            items = []
+        elif "/instances" in self.path:
             items = [{"00080018": {"Value": [uid]}, "00080016": {"Value": [_CLASS]}} for uid in behavior.objects]
         self._answer(200, json.dumps(items[offset:]).encode())
 

@@ -185,6 +185,12 @@ def test_search_of_many_objects_asks_for_all_pages(behavior, out, monkeypatch):
     assert any("offset=3" in path for path in behavior.requests)
 
 
+def test_series_without_objects_does_not_hide_the_others(behavior, out):
+    behavior.empty_series = "1.2.3.9"
+    with serving(behavior) as url:
+        assert _fetch(url, out).moved == 3
+
+
 def test_object_name_that_leaves_the_folder_is_refused(behavior, out):
     behavior.objects = {"../../evil": b""}
     with serving(behavior) as url, pytest.raises(NetworkError, match="no DICOM UID"):

@@ -64,9 +64,11 @@ def test_missing_file_is_named(tmp_path):
         read_credentials(tmp_path / "none.txt", {})
 
 
-def test_line_breaks_cannot_smuggle_a_header():
-    with pytest.raises(ConfigError):
-        read_credentials(environment={"DSARECON_PACS_TOKEN": "x\r\nHost: elsewhere"})
+@pytest.mark.parametrize("token", ["x\r\nHost: elsewhere", "schlüssel"])
+def test_token_cannot_smuggle_a_header_or_break_one(token):
+    with pytest.raises(ConfigError) as error:
+        read_credentials(environment={"DSARECON_PACS_TOKEN": token})
+    assert token not in str(error.value)
 
 
 def test_text_of_credentials_shows_no_secret():
