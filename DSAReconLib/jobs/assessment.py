@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation.protocol import Metrics, TruthReference, evaluate_images, evaluate_truth
+from DSAReconLib.evaluation.reference import evaluate_reference
 from DSAReconLib.evaluation.report import ReportCase, ReportEntry
 from DSAReconLib.io.json_text import read_json, write_json
 from DSAReconLib.io.result_folder import ResultFolder
 from DSAReconLib.io.truth import Truth, read_truth
-from DSAReconLib.jobs.loading import corrections_digest, load_runs
+from DSAReconLib.jobs.loading import corrections_digest, load_reference, load_runs
 from DSAReconLib.progress import Progress, SilentProgress
 
 METRICS_FILE = "metrics.json"
@@ -77,6 +78,7 @@ def load_case(
         mask_run=mask_run,
         fill_run=fill_run,
         truth=truth,
+        reference_mm=load_reference(paths),
         facts=dict(facts or {}),
     )
 
@@ -89,7 +91,7 @@ def assess(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> ReportEntry:
-    """Metrics of a result on the held-out views of a case and, with ``reference``, against the truth."""
+    """Metrics of a result on the held-out views of a case, against its surface and, with ``reference``, the truth."""
     from DSAReconLib.rendering.views import render_line_integrals
 
     progress = progress or SilentProgress()
@@ -108,6 +110,8 @@ def assess(
         metrics |= evaluate_images(rendered, heldout, clean=None if clean is None else clean[case.heldout])
     if reference is not None:
         metrics |= evaluate_truth(entry.reconstruction, reference, progress=progress)
+    if case.reference_mm is not None:
+        metrics |= evaluate_reference(entry.reconstruction, case.reference_mm, case.times_s)
     progress.report("evaluate", 1.0)
     return ReportEntry(title, entry.reconstruction, metrics, result.record, rendered)
 

@@ -33,7 +33,7 @@ from DSAReconLib.jobs.assessment import (
 )
 from DSAReconLib.jobs.child import run_in_child
 from DSAReconLib.jobs.job import ReconstructionJob
-from DSAReconLib.jobs.loading import load_runs
+from DSAReconLib.jobs.loading import load_reference, load_runs
 from DSAReconLib.jobs.log import internal_error
 from DSAReconLib.jobs.pipeline import plan_job
 from DSAReconLib.jobs.record import identity_of, pictured
@@ -220,7 +220,9 @@ def _read(study: Study, comparison: Comparison, progress: Progress) -> _Bench:
     }
     return _Bench(
         study=study,
-        base=ReportCase(study.name, angiogram, nobody, nobody, *pictures, truth=truth),
+        base=ReportCase(
+            study.name, angiogram, nobody, nobody, *pictures, truth=truth, reference_mm=load_reference(study.paths)
+        ),
         selected=selected,
         reference=None if truth is None else prepare_truth(truth),
         basis=fingerprint({"truth": None if truth is None else truth.facts, "runs": list(angiogram.source_uids)}),

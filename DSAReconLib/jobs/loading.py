@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.acquisition.subtraction import DEFAULT_REGISTRATION
 from DSAReconLib.errors import ConfigError, GeometryError, PairingError
@@ -79,6 +82,16 @@ def load_angiogram(
         paths, fill=fill, mask=mask, header=header, corrections=corrections, progress=progress
     )
     return subtract(mask_run, fill_run, register=registration, progress=progress)
+
+
+def load_reference(paths: Sequence[str | Path]) -> NDArray[np.float32] | None:
+    """Vertices (P, 3) in LPS, mm, of the reference surface that the case in these paths brings, if it does."""
+    from DSAReconLib.io.datasets.find import find_dataset
+    from DSAReconLib.io.datasets.fourdrgs import is_fourdrgs, read_reference
+
+    folder = find_dataset(paths)
+    surface = None if folder is None or not is_fourdrgs(folder) else read_reference(folder)
+    return None if surface is None else surface.vertices_mm
 
 
 def corrections_digest(table: str | Path | None) -> str | None:

@@ -132,12 +132,24 @@ class VesselFields(nn.Module):
         Perceptron of each field.
     seed
         Fixes the initial parameters.
+    scale
+        Attenuation (1/mm) of an output of 1: of the size of the result, so that one step
+        of Adam changes it by a small part.
     """
 
     def __init__(
-        self, variant: str, space: HashGrid, space_time: HashGrid, *, hidden: int, layers: int, seed: int
+        self,
+        variant: str,
+        space: HashGrid,
+        space_time: HashGrid,
+        *,
+        hidden: int,
+        layers: int,
+        seed: int,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.scale = scale
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
         self.variant = variant
@@ -180,7 +192,7 @@ class VesselFields(nn.Module):
     def _attenuation(self, name: str, points: Tensor, active_levels: int | None) -> Tensor | None:
         if name not in self.fields:
             return None
-        return torch.relu(self.fields[name](points, active_levels)[:, 0])
+        return self.scale * torch.relu(self.fields[name](points, active_levels)[:, 0])
 
     def _combined(self, p: Tensor | None, static: Tensor | None, dynamic: Tensor | None) -> FieldValues:
         if p is not None and dynamic is not None:

@@ -32,6 +32,8 @@ class ReportCase:
         The runs, for pictures of the raw frames; may be left out.
     truth
         Of a simulated acquisition.
+    reference_mm
+        Vertices (P, 3) of a reference surface in LPS, mm, if the case brings one.
     facts
         Further lines for the list of facts, name to text.
     """
@@ -43,6 +45,7 @@ class ReportCase:
     mask_run: RotationalRun | None = None
     fill_run: RotationalRun | None = None
     truth: Truth | None = None
+    reference_mm: NDArray[np.float32] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ from string import Template
 
 from DSAReconLib.evaluation.image import MINIMUM_CONTRAST, NOISE_LIMIT
 from DSAReconLib.evaluation.protocol import TruthProtocol
+from DSAReconLib.evaluation.reference import PAPERS_LEVEL_PER_MM
 from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.resources import resource
 from DSAReconLib.evaluation.report.tables import LABELS, best_columns, formatted, metric_table
@@ -86,6 +87,7 @@ def protocol_section(*, truth: bool, words: str = "") -> str:
         margin=f"{protocol.margin_mm:g} mm",
         mask_occupancy=f"{protocol.mask_occupancy:g}",
         thresholds=f"{count} between {100 * low:.1f} % and {100 * high:.0f} %",
+        papers_level=f"{PAPERS_LEVEL_PER_MM:g}",
         instants=protocol.instants,
         recall_distance=f"{RECALL_DISTANCE_MM:g} mm",
         precision_margin=f"{PRECISION_MARGIN_MM:g} mm",

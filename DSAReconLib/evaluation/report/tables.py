@@ -81,6 +81,10 @@ GROUPS = (
             MetricLabel("hd95_mm", "Hausdorff 95 %, best threshold", "mm", 2, -1),
             MetricLabel("hd95_auto_mm", "Hausdorff 95 %, automatic", "mm", 2, -1),
             MetricLabel("hd100_mm", "Hausdorff, best threshold", "mm", 1, -1),
+            MetricLabel("chamfer_reference_mm", "Chamfer (sum) to the case's surface, automatic", "mm", 2, -1),
+            MetricLabel("hd95_reference_mm", "Hausdorff 95 % to the case's surface, automatic", "mm", 2, -1),
+            MetricLabel("chamfer_papers_mm", "Chamfer (sum) to the case's surface, papers' level", "mm", 2, -1),
+            MetricLabel("hd95_papers_mm", "Hausdorff 95 % to the case's surface, papers' level", "mm", 2, -1),
         ),
     ),
     MetricGroup(

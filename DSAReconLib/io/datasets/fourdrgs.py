@@ -61,8 +61,15 @@ def read_fourdrgs(folder: Path) -> DatasetCase:
     times, warnings = frame_times(own_entry(data, path), len(geometry), path)
     mask, fill = _frames(folder, geometry)
     mask_run, fill_run = runs_of(mask, fill, geometry, times, path=folder, warnings=warnings)
-    reference = _surface(folder / MESH, grid) if (folder / MESH).is_file() else None
-    return DatasetCase(mask_run, fill_run, grid, reference)
+    return DatasetCase(mask_run, fill_run, grid, read_reference(folder))
+
+
+def read_reference(folder: Path) -> Surface | None:
+    """The reference surface in LPS, mm, of a case, without reading its frames; ``None`` if there is none."""
+    if not (folder / MESH).is_file():
+        return None
+    _, grid = _poses(read_entries(folder / POSES), folder / POSES)
+    return _surface(folder / MESH, grid)
 
 
 def write_fourdrgs(

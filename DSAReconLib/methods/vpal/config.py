@@ -47,6 +47,9 @@ class Config:
     table_learning_rate: float = parameter(
         1e-2, "Adam's first step for the encodings.", source="code: 7.5e-4", minimum=1e-7
     )
+    attenuation_scale: float = parameter(
+        0.05, "Attenuation that an output of 1 stands for.", unit="1/mm", source="code: 1", minimum=1e-4
+    )
     adam_epsilon: float = parameter(1e-15, "Adam's epsilon.", source="code: 1e-8", minimum=0)
     rate_decay: float = parameter(
         0.85, "The steps are multiplied by this 20 times in the fit.", source="code: 0.9", minimum=0.01, maximum=1
@@ -71,6 +74,12 @@ class Config:
         maximum=1,
     )
     prior_points: int = parameter(4096, "Points it is averaged over.", source="code: 10000", minimum=1)
+    sparsity: float = parameter(
+        0.0,
+        "Weight of the mean line integral; attenuation in cells that were dark costs up to ten times as much.",
+        source=_OURS,
+        minimum=0,
+    )
     occupancy: str = parameter(
         "contrast",
         "Skip empty cells: none, those of small probability, or (also) those where the views do not agree on contrast.",
@@ -122,6 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layers": 3,
         "learning_rate": 7.5e-4,
         "table_learning_rate": 7.5e-4,
+        "attenuation_scale": 1.0,
         "adam_epsilon": 1e-8,
         "rate_decay": 0.9,
         "progressive_share": 0.2,

@@ -22,15 +22,21 @@ from DSAReconLib.models.neural_field import VesselFields
 if TYPE_CHECKING:
     from DSAReconLib.progress import Progress
 
-_CELLS = {"none": 1, "probability": 128, "contrast": 160}
-"""Cells per side: a quarter of 512 voxels, as in the public code."""
+_MOST_CELLS = 160
+"""Per side, for ``contrast``: a cell is a voxel or, on finer grids, larger."""
+_VOXELS_PER_CELL = 4
+"""For ``probability``: a quarter of the resolution, as in the public code."""
 _TIMES = 6
-_DECAY = 0.95
+_DECAY = 0.7
 """A cell's value falls by this between refreshes unless it is found higher (nerfacc)."""
 _PROBES = 1 << 17
 """Points per evaluation."""
 _FULL_SHARE = 0.6
 _FILLED_PERCENTILE = 99.5
+_REWEIGHTING = 0.0125
+"""Density, relative to a filled cell, whose attenuation costs about as much as before reweighting."""
+_DARK_SHARE = 0.1
+"""Dark cells cost the inverse of this."""
 
 
 class EmptySpace:
@@ -54,12 +60,14 @@ class EmptySpace:
         self._angiogram, self._config, self._device, self._progress = angiogram, config, device, progress
         self._box, self._step_mm = FieldBox.of_grid(grid), step_mm
         self._all_pixels = np.flatnonzero(pixel_weights(angiogram, by_variance=False))
-        cells = grid.resampled(float(grid.size_mm.max()) / _CELLS[config.occupancy])
+        cells = _cells(grid, config.occupancy)
         self._highest = np.zeros(cells.shape_zyx, np.float32)
         occupied = np.ones(cells.shape_zyx, bool)
         if config.occupancy == "contrast":
             occupied = self._agreed(cells)
         self._agreed_cells = occupied
+        self._density = np.zeros(cells.shape_zyx, np.float32)
+        self._sparsity = torch.ones(cells.shape_zyx, device=device)
         self._set(occupied)
 
     def _agreed(self, cells: VolumeGrid) -> NDArray[np.bool_]:
@@ -99,20 +107,25 @@ class EmptySpace:
         kind = self._config.occupancy
         if kind == "none" or (fields.variant in ("sd", "static", "dynamic") and kind == "probability"):
             return
+        done = iteration / self._config.iterations
+        if kind == "contrast" and done < self._config.occupancy_start:
+            return
         cells = self.occupancy.cells() if kind == "contrast" else torch.arange(self._highest.size, device=self._device)
-        found = torch.zeros(len(cells), device=self._device)
-        for time in (np.arange(_TIMES) + rng.random()) / _TIMES:
+        found, sums = torch.zeros((2, len(cells)), device=self._device)
+        times = 1 if kind == "probability" else _TIMES
+        for time in (np.arange(times) + rng.random()) / times:
             offsets = torch.from_numpy(rng.random((len(cells), 3), np.float32)).to(self._device)
             place = self.occupancy.points_in(cells, offsets)
             for start in range(0, len(cells), _PROBES):
                 self._progress.check_cancelled()
                 part = slice(start, start + _PROBES)
-                found[part] = torch.maximum(found[part], self._probe(fields, place[part], float(time), levels))
-            if kind == "probability":
-                break
+                value = self._probe(fields, place[part], float(time), levels)
+                found[part] = torch.maximum(found[part], value)
+                sums[part] += value
         flat, index = self._highest.reshape(-1), cells.cpu().numpy()
         flat[index] = np.maximum(_DECAY * flat[index], found.cpu().numpy())
-        done = iteration / self._config.iterations
+        self._density.reshape(-1)[index] = (sums / times).cpu().numpy()
+        self._reweight()
         if done >= self._config.occupancy_start:
             self._prune(kind, min(1.0, done / _FULL_SHARE))
 
@@ -121,6 +134,23 @@ class EmptySpace:
         if self._config.occupancy == "probability":
             return fields.probability(place, levels)
         return fields(torch.cat([place, place.new_full((len(place), 1), time)], 1), levels).attenuation
+
+    def sparsity_weights(self, points: Tensor) -> Tensor:
+        """Relative cost (M,) of attenuation at unit points (M, 4)."""
+        nz, ny, nx = self._sparsity.shape
+        size = torch.tensor([nx, ny, nz], device=points.device)
+        index = torch.minimum((points[:, :3] * size).long(), size - 1)
+        return self._sparsity[index[:, 2], index[:, 1], index[:, 0]]
+
+    def _reweight(self) -> None:
+        """Small where attenuation was found, up to 10 where there was none (Candes et al. 2008)."""
+        density = self._density * self.occupancy.occupied.cpu().numpy()
+        lit = density[density > 0]
+        if self._config.sparsity and lit.size:
+            around = ndimage.uniform_filter(density, 3)
+            relative = (0.5 * density + 0.5 * around) / float(np.percentile(lit, _FILLED_PERCENTILE))
+            weights = (1 / (relative / _REWEIGHTING + _DARK_SHARE)).astype(np.float32)
+            self._sparsity = torch.from_numpy(weights).to(self._device)
 
     def _prune(self, kind: str, strictness: float) -> None:
         floor = self._config.occupancy_threshold
@@ -139,9 +169,24 @@ class EmptySpace:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep."""
-        return {"highest": self._highest, "occupied": self.occupancy.occupied.cpu().numpy()}
+        return {
+            "highest": self._highest,
+            "density": self._density,
+            "occupied": self.occupancy.occupied.cpu().numpy(),
+            "sparsity": self._sparsity.cpu().numpy(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a stored :meth:`state`."""
-        self._highest = state["highest"].copy()
+        self._highest, self._density = state["highest"].copy(), state["density"].copy()
+        self._sparsity = torch.from_numpy(state["sparsity"]).to(self._device)
         self._set(state["occupied"].astype(bool))
+
+
+def _cells(grid: VolumeGrid, kind: str) -> VolumeGrid:
+    """Cells that cover the box of ``grid``."""
+    side_mm = float(grid.size_mm.max())
+    if kind == "none":
+        return VolumeGrid.centered(1, tuple(grid.size_mm), tuple(grid.center_mm))
+    count = max(grid.shape_zyx) // _VOXELS_PER_CELL if kind == "probability" else min(max(grid.shape_zyx), _MOST_CELLS)
+    return grid.resampled(side_mm / max(count, 1))

@@ -119,7 +119,12 @@ class Trainer:
             residual = rendered - measured[first:last]
             penalty = residual.abs() if config.loss == "l1" else residual**2
             loss = (weight[first:last] * penalty).sum() / count
-            (share * loss).backward()
+            if config.sparsity:
+                weights = self.empty_space.sparsity_weights(samples.points[chunk])
+                mass = (weights * values.attenuation).sum() * samples.spacing_mm / count
+                (share * (loss + config.sparsity * mass)).backward()
+            else:
+                (share * loss).backward()
             total += float(loss.detach())
         return total
 
@@ -205,7 +210,13 @@ def new_fields(config: Config) -> VesselFields:
     space = HashGrid(3, base_resolution=config.base_resolution, growth=config.growth, **common)
     space_time = HashGrid(4, base_resolution=config.base_resolution_time, growth=config.growth_time, **common)
     return VesselFields(
-        config.variant, space, space_time, hidden=config.hidden, layers=config.layers, seed=config.seed * 1000
+        config.variant,
+        space,
+        space_time,
+        hidden=config.hidden,
+        layers=config.layers,
+        seed=1000 * config.seed,
+        scale=config.attenuation_scale,
     )
 
 

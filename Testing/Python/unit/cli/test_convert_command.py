@@ -67,7 +67,9 @@ def test_results_from_a_data_set_are_made_and_judged_like_others(written, tmp_pa
     assert len(open_result(tmp_path / "result").selected_views) == 6
     capsys.readouterr()
     assert main(["evaluate", out, case, "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"]["psnr_db"] > 5
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert metrics["psnr_db"] > 5
+    assert metrics["hd95_reference_mm"] > 0
     assert main(["evaluate", out, str(written / "togs"), "--quiet"]) == 1
     assert "other runs" in capsys.readouterr().err
 

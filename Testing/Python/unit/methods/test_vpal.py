@@ -153,13 +153,17 @@ def test_a_head_that_died_is_started_anew(few):
 
 
 def test_a_field_that_cannot_live_is_reported(few):
-    config = replace(TINY, iterations=20, learning_rate=1e3, table_learning_rate=1e3)
+    config = replace(TINY, iterations=20)
     trainer = Trainer(few, few.geometry.field_of_view_grid(), config, "cpu", progress=SilentProgress())
-    with pytest.raises(DSAReconError, match="zero everywhere") as caught:
+
+    def fit_a_head_that_dies_again_and_again():
         for iteration in range(20):
             with torch.no_grad():
                 trainer.fields.fields["dynamic"].perceptron.weights[-1].zero_()
             trainer.step(iteration)
+
+    with pytest.raises(DSAReconError, match="zero everywhere") as caught:
+        fit_a_head_that_dies_again_and_again()
     assert caught.value.code == "vpal.dead_field"
 
 
