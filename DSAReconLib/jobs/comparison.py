@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,14 +219,18 @@ def _read(study: Study, comparison: Comparison, progress: Progress) -> _Bench:
         views: plan_job(dataclasses.replace(job, views=views), angiogram, pictures, progress).selected
         for views in comparison.view_counts
     }
+    surface = load_reference(study.paths)
+    judged_by = {
+        "truth": None if truth is None else truth.facts,
+        "runs": list(angiogram.source_uids),
+        "surface": None if surface is None else hashlib.sha256(surface.tobytes()).hexdigest(),
+    }
     return _Bench(
         study=study,
-        base=ReportCase(
-            study.name, angiogram, nobody, nobody, *pictures, truth=truth, reference_mm=load_reference(study.paths)
-        ),
+        base=ReportCase(study.name, angiogram, nobody, nobody, *pictures, truth=truth, reference_mm=surface),
         selected=selected,
         reference=None if truth is None else prepare_truth(truth),
-        basis=fingerprint({"truth": None if truth is None else truth.facts, "runs": list(angiogram.source_uids)}),
+        basis=fingerprint(judged_by),
     )
 
 

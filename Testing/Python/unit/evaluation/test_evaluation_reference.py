@@ -25,7 +25,7 @@ def _result(volume, basis, threshold):
 
 
 def test_surface_in_the_right_place_is_near_even_if_the_reference_is_moved():
-    reference = [*surface_vertices(_blob(9.0), GRID, 1.0), 1.5, -1.0, 0.5]
+    reference = surface_vertices(_blob(9.0), GRID, 1.0) + np.array([1.5, -1.0, 0.5])
     found = evaluate_reference(_result(0.016 * _blob(9.0), TemporalBasis.constant(), 0.016), reference, TIMES)
     assert found["hd95_reference_mm"] < 0.4
     # their level is half of the threshold here: radius 1.5 instead of 1
