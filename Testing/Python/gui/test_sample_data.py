@@ -132,7 +132,8 @@ def test_button_simulates_once_and_loads_mask_and_fill(click):
     loaded, dialogs, errors = click()
     assert (loaded, errors) == (["mask.dcm", "fill.dcm"], [])
     assert dialogs[0].closed
-    assert any("project head" in label for label in dialogs[0].labels)
+    stages = ("vessel tree", "project contrast", "project head", "expose")
+    assert any(stage in label for stage in stages for label in dialogs[0].labels)  # which ones is a matter of speed
     loaded, dialogs, _ = click()
     assert loaded == ["mask.dcm", "fill.dcm"]
     assert len(dialogs) == 1
