@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-EXTRAS = mesh,dicom
-TEST_EXTRAS = $(EXTRAS),pacs,viewer,gui,browser,test
+EXTRAS = mesh,dicom,viewer
+TEST_EXTRAS = $(EXTRAS),pacs,gui,browser,test
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := test
