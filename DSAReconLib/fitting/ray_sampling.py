@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from types import ModuleType
 from typing import NamedTuple
 
@@ -107,7 +106,7 @@ def _slabs(origin: NDArray[np.float64], step: NDArray[np.float64]) -> tuple[NDAr
     return np.maximum(low.max(1), 0.0), high.min(1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class OccupancyGrid:
     """Which cells of a box may hold something.
 
@@ -124,12 +123,11 @@ class OccupancyGrid:
         """Every cell occupied: nothing is skipped."""
         return cls(torch.ones(shape_zyx, dtype=torch.bool, device=device))
 
-    @cached_property
+    @property
     def share(self) -> float:
         """Occupied part of the box, 0 to 1."""
         return float(self.occupied.float().mean())
 
-    @cached_property
     def cells(self) -> Tensor:
         """C-order index (n,) of the occupied cells."""
         return torch.nonzero(self.occupied.view(-1))[:, 0]
@@ -183,15 +181,15 @@ def march(
 
 
 def crossings(rays: Rays, step_mm: float, occupancy: OccupancyGrid) -> Tensor:
-    """Number of points (N,) that :func:`march` places on each ray, but for its choice of intervals."""
-    offsets = torch.full_like(rays.near, 0.5)
-    if rays.near.device.type == "cpu" and (kernels := _numba()) is not None:
-        counts: Tensor = kernels.count(rays, step_mm, occupancy.occupied, offsets)
-        return counts
-    longest = max(float((rays.far - rays.near).max()), step_mm) if len(rays) else step_mm
-    times, count = torch.zeros_like(rays.near), math.ceil(longest / step_mm)
-    index = _march_torch(rays, times, step_mm, count, occupancy, offsets)[1]
-    return torch.bincount(index, minlength=len(rays))
+    """Number of points (N,) that :func:`march` places on each ray."""
+    zeros = torch.zeros_like(rays.near)
+    counts = torch.zeros(len(rays), dtype=torch.long, device=rays.near.device)
+    block = _MARCH_CHUNK >> 7
+    for start in range(0, len(rays), block):
+        part = slice(start, start + block)
+        index = march(rays.take(part), zeros[part], step_mm, occupancy).ray
+        counts[part] = torch.bincount(index, minlength=len(counts[part]))
+    return counts
 
 
 def _march_torch(

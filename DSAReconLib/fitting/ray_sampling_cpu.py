@@ -30,15 +30,6 @@ def march(rays, times, spacing, occupied, offsets):
     return torch.from_numpy(points), torch.from_numpy(index)
 
 
-def count(rays, spacing, occupied, offsets):
-    """Number of points (N,) on each ray, as tensor."""
-    arrays = [np.ascontiguousarray(part.numpy()) for part in (*rays, offsets)]
-    counts = np.zeros(len(offsets) + 1, np.int64)
-    with kernel_launch(chunk_size=1):
-        _count(*arrays, np.float32(spacing), occupied.numpy(), counts)
-    return torch.from_numpy(counts[1:])
-
-
 @njit(inline="always")
 def _cell(origin, step, distance, count):
     """Coordinate in [0, 1] and cell along one axis."""

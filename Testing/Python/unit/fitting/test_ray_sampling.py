@@ -111,7 +111,7 @@ def test_line_integrals_of_a_smooth_field_are_right_and_differentiable():
 
 def test_random_points_of_cells_lie_in_them():
     occupancy = random_occupancy()
-    cells = occupancy.cells
+    cells = occupancy.cells()
     assert len(cells) == int(occupancy.occupied.sum())
     offsets = torch.rand(len(cells), 3, generator=torch.Generator().manual_seed(5)) * 0.98 + 0.01
     assert bool(occupancy.holds(occupancy.points_in(cells, offsets)).all())
