@@ -106,10 +106,11 @@ def simulate(
 
 
 class _Simulation:
-    """One child process and what it said."""
+    """One child process and what it said; every report of progress is passed on, however fast they come."""
 
     def __init__(self, python: str, arguments: Sequence[str]) -> None:
-        self._stage, self._fraction, self._lastLine = "", 0.0, ""
+        self._reports: list[tuple[str, float]] = [("", 0.0)]
+        self._lastLine = ""
         self._failure: dict[str, Any] | None = None
         self._ending: Ending | None = None
         self._child = ChildProcess()
@@ -120,9 +121,11 @@ class _Simulation:
     def wait(self, onProgress: OnProgress) -> None:
         """Until it has ended; the errors are those of :func:`simulate`."""
         cancelled = False
-        while self._ending is None:
+        while not (self._ending and len(self._reports) == 1):
             slicer.app.processEvents()
-            if not onProgress(self._stage, self._fraction) and not cancelled:
+            if len(self._reports) > 1:
+                del self._reports[0]  # the last one stays and is repeated: whether to go on is asked at every turn
+            if not onProgress(*self._reports[0]) and not cancelled:
                 cancelled = True
                 self._child.stop(0, _STOP_AFTER_MS)
             time.sleep(_POLL_S)
@@ -144,7 +147,7 @@ class _Simulation:
         if event is None:
             self._lastLine = text.strip() or self._lastLine
         elif event["event"] == "progress":
-            self._stage, self._fraction = str(event["stage"]), float(event["fraction"])
+            self._reports.append((str(event["stage"]), float(event["fraction"])))
         elif event["event"] == "failed":
             self._failure = event
 
