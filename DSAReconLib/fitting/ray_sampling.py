@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ def _slabs(origin: NDArray[np.float64], step: NDArray[np.float64]) -> tuple[NDAr
     return np.maximum(low.max(1), 0.0), high.min(1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class OccupancyGrid:
     """Which cells of a box may hold something.
 
@@ -123,11 +124,12 @@ class OccupancyGrid:
         """Every cell occupied: nothing is skipped."""
         return cls(torch.ones(shape_zyx, dtype=torch.bool, device=device))
 
-    @property
+    @cached_property
     def share(self) -> float:
         """Occupied part of the box, 0 to 1."""
         return float(self.occupied.float().mean())
 
+    @cached_property
     def cells(self) -> Tensor:
         """C-order index (n,) of the occupied cells."""
         return torch.nonzero(self.occupied.view(-1))[:, 0]
@@ -168,9 +170,7 @@ def march(
     offsets
         Where in the intervals the points of each ray (N,) lie, in [0, 1); default 1/2.
     """
-    longest = max(float((rays.far - rays.near).max()), step_mm) if len(rays) else step_mm
-    count = math.ceil(longest / step_mm - 1e-6)
-    spacing = longest / count
+    spacing, count = _intervals(rays, step_mm)
     if offsets is None:
         offsets = torch.full_like(rays.near, 0.5)
     if rays.near.device.type == "cpu" and (kernels := _numba()) is not None:
@@ -182,14 +182,20 @@ def march(
 
 def crossings(rays: Rays, step_mm: float, occupancy: OccupancyGrid) -> Tensor:
     """Number of points (N,) that :func:`march` places on each ray."""
-    zeros = torch.zeros_like(rays.near)
-    counts = torch.zeros(len(rays), dtype=torch.long, device=rays.near.device)
-    block = _MARCH_CHUNK >> 7
-    for start in range(0, len(rays), block):
-        part = slice(start, start + block)
-        index = march(rays.take(part), zeros[part], step_mm, occupancy).ray
-        counts[part] = torch.bincount(index, minlength=len(counts[part]))
-    return counts
+    spacing, count = _intervals(rays, step_mm)
+    offsets = torch.full_like(rays.near, 0.5)
+    if rays.near.device.type == "cpu" and (kernels := _numba()) is not None:
+        counts: Tensor = kernels.count(rays, spacing, occupancy.occupied, offsets)
+        return counts
+    index = _march_torch(rays, torch.zeros_like(rays.near), spacing, count, occupancy, offsets)[1]
+    return torch.bincount(index, minlength=len(rays))
+
+
+def _intervals(rays: Rays, step_mm: float) -> tuple[float, int]:
+    """Length and number of the equal intervals of the longest path."""
+    longest = max(float((rays.far - rays.near).max()), step_mm) if len(rays) else step_mm
+    count = math.ceil(longest / step_mm - 1e-6)
+    return longest / count, count
 
 
 def _march_torch(

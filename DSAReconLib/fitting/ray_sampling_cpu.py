@@ -12,7 +12,8 @@ from numba import float32, int32, njit, prange
 
 from DSAReconLib.kernels.threads import kernel_launch
 
-_OPTIONS = {"parallel": True, "fastmath": True, "cache": True, "nogil": True, "error_model": "numpy"}
+_OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy"}
+"""No fastmath: counting and filling must round alike, else a ray has more or fewer points than places."""
 _BLOCK = 256  # rays per task
 
 
@@ -28,6 +29,15 @@ def march(rays, times, spacing, occupied, offsets):
         points, index = np.empty((ends[-1], 4), np.float32), np.empty(ends[-1], np.int64)
         _fill(*arrays, np.float32(spacing), cells, np.ascontiguousarray(times.numpy()), ends, points, index)
     return torch.from_numpy(points), torch.from_numpy(index)
+
+
+def count(rays, spacing, occupied, offsets):
+    """Number of points (N,) on each ray, as tensor."""
+    arrays = [np.ascontiguousarray(part.numpy()) for part in (*rays, offsets)]
+    counts = np.zeros(len(offsets) + 1, np.int64)
+    with kernel_launch(chunk_size=1):
+        _count(*arrays, np.float32(spacing), occupied.numpy(), counts)
+    return torch.from_numpy(counts[1:])
 
 
 @njit(inline="always")
@@ -66,7 +76,7 @@ def _fill(origin, step, near, far, offsets, spacing, occupied, times, ends, poin
             position = ends[ray]
             interval = 0
             distance = near[ray] + offsets[ray] * spacing
-            while distance < far[ray] and position < ends[ray + 1]:
+            while distance < far[ray]:
                 x, ix = _cell(origin[ray, 0], step[ray, 0], distance, nx)
                 y, iy = _cell(origin[ray, 1], step[ray, 1], distance, ny)
                 z, iz = _cell(origin[ray, 2], step[ray, 2], distance, nz)

@@ -61,7 +61,7 @@ class Perceptron(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(N, widths[-1]) of (N, widths[0]); the last map is linear."""
         for weight in self.weights[:-1]:
-            values = torch.relu(values @ weight)
+            values = (values @ weight).relu_()  # in place: large buffers cost more than the arithmetic
         return values @ self.weights[-1]
 
     @torch.no_grad()

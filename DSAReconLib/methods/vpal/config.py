@@ -21,31 +21,31 @@ class Config:
         source="ablations of the paper",
         choices=("vpal", "sd", "pd", "dynamic", "static"),
     )
-    iterations: int = parameter(1500, "Steps of the optimizer.", source="code: 100000", minimum=1, maximum=1000000)
+    iterations: int = parameter(2000, "Steps of the optimizer.", source="code: 100000", minimum=1, maximum=1000000)
     rays: int = parameter(8192, "Pixels per step.", source="code: 2048", minimum=16, maximum=1 << 20)
     points: int = parameter(
         65536, "Take as many pixels as this many points on their rays need; 0 = rays.", source=_OURS, minimum=0
     )
     step_voxels: float = parameter(
-        1.0, "Distance of points on a ray.", unit="voxels", source="code: 2", minimum=0.1, maximum=10
+        1.4, "Distance of points on a ray.", unit="voxels", source="code: 2", minimum=0.1, maximum=10
     )
     jitter: bool = parameter(True, "Shift the points of each ray by a random part of their distance.", source=_OURS)
-    levels: int = parameter(12, "Resolutions of each hash encoding.", source=_CODE, minimum=1, maximum=20)
+    levels: int = parameter(8, "Resolutions of each hash encoding.", source=_CODE, minimum=1, maximum=20)
     features: str = parameter("2", "Features per vertex.", source="code: 8", choices=("2", "8"))
-    log2_entries: int = parameter(16, "log2 of the entries per level.", source="code: 19", minimum=8, maximum=24)
+    log2_entries: int = parameter(17, "log2 of the entries per level.", source="code: 19", minimum=8, maximum=24)
     base_resolution: int = parameter(8, "Coarsest level in space, vertices.", source=_CODE, minimum=2, maximum=64)
-    growth: float = parameter(1.4, "Ratio of levels in space.", source="code: 1.45", minimum=1, maximum=3)
+    growth: float = parameter(1.6, "Ratio of levels in space.", source="code: 1.45", minimum=1, maximum=3)
     base_resolution_time: int = parameter(
         2, "Coarsest level in space and time, vertices.", source=_CODE, minimum=2, maximum=64
     )
-    growth_time: float = parameter(1.4, "Ratio of levels in space and time.", source=_CODE, minimum=1, maximum=3)
+    growth_time: float = parameter(1.5, "Ratio of levels in space and time.", source=_CODE, minimum=1, maximum=3)
     hidden: int = parameter(32, "Width of the perceptrons' hidden layers.", source="code: 128", minimum=4, maximum=512)
-    layers: int = parameter(2, "Hidden layers of the perceptrons.", source="code: 3", minimum=1, maximum=8)
+    layers: int = parameter(1, "Hidden layers of the perceptrons.", source="code: 3", minimum=1, maximum=8)
     learning_rate: float = parameter(
-        2e-3, "Adam's first step for the perceptrons.", source="code: 7.5e-4", minimum=1e-7
+        5e-3, "Adam's first step for the perceptrons.", source="code: 7.5e-4", minimum=1e-7
     )
     table_learning_rate: float = parameter(
-        1e-2, "Adam's first step for the encodings.", source="code: 7.5e-4", minimum=1e-7
+        5e-2, "Adam's first step for the encodings.", source="code: 7.5e-4", minimum=1e-7
     )
     attenuation_scale: float = parameter(
         0.05, "Attenuation that an output of 1 stands for.", unit="1/mm", source="code: 1", minimum=1e-4
@@ -57,7 +57,7 @@ class Config:
     progressive: bool = parameter(True, "Switch the levels on from coarse to fine.", source=_CODE)
     first_levels: int = parameter(4, "Levels at the start.", source=_CODE, minimum=1, maximum=20)
     progressive_share: float = parameter(
-        0.2, "Part of the fit after which every level is on.", source=_CODE, minimum=0, maximum=1
+        0.15, "Part of the fit after which every level is on.", source=_CODE, minimum=0, maximum=1
     )
     loss: str = parameter("l1", "Penalty of the residual.", source="eq. 1.4: l1; l2 is ours", choices=("l1", "l2"))
     perturbation: bool = parameter(True, "Perturb the time of half of the rays.", source="eq. 1.3")
@@ -87,16 +87,16 @@ class Config:
         choices=("none", "probability", "contrast"),
     )
     occupancy_threshold: float = parameter(
-        0.05,
+        0.08,
         "Cells stay occupied above this probability (contrast: above this share of the attenuation in vessels).",
-        source=_CODE,
+        source="code: 0.01 for the probability",
         minimum=0,
         maximum=1,
     )
     occupancy_start: float = parameter(
-        0.35, "Part of the fit before which nothing is skipped that the views agree on.", source=_OURS, minimum=0
+        0.2, "Part of the fit before which nothing is skipped that the views agree on.", source=_OURS, minimum=0
     )
-    occupancy_interval: int = parameter(50, "Steps between two refreshes.", source="code: 16", minimum=1)
+    occupancy_interval: int = parameter(100, "Steps between two refreshes.", source="code: 16", minimum=1)
     window_s: float = parameter(
         1.5, "How long consecutive views must agree on contrast.", unit="s", source=_OURS, minimum=0
     )
@@ -110,12 +110,19 @@ class Config:
     seed: int = parameter(0, "Fixes everything random.", minimum=0)
 
 
-GRID_SIZES: dict[str, int] = {"fast": 160, "balanced": 224, "paper": 512}
+GRID_SIZES: dict[str, int] = {"fast": 224, "balanced": 288, "paper": 512}
 """Voxels per side of the field of view."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
-    "balanced": {"iterations": 4000},
+    "balanced": {
+        "iterations": 3000,
+        "points": 98304,
+        "levels": 10,
+        "log2_entries": 18,
+        "growth": 1.5,
+        "growth_time": 1.4,
+    },
     "paper": {
         "iterations": 100_000,
         "rays": 2048,
@@ -138,6 +145,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prior_warmup": 0.0,
         "prior_points": 10_000,
         "occupancy": "none",
+        "occupancy_threshold": 0.01,
+        "occupancy_interval": 16,
         "volume": "total",
     },
 }

@@ -68,7 +68,9 @@ class EmptySpace:
         self._agreed_cells = occupied
         self._density = np.zeros(cells.shape_zyx, np.float32)
         self._sparsity = torch.ones(cells.shape_zyx, device=device)
+        self._candidates = self._all_pixels
         self._set(occupied)
+        self._candidates = self.pixels  # cells are only ever taken from this first set
 
     def _agreed(self, cells: VolumeGrid) -> NDArray[np.bool_]:
         found = contrast_support(self._angiogram, cells, window_s=self._config.window_s, progress=self._progress)
@@ -86,18 +88,18 @@ class EmptySpace:
         self.occupancy = OccupancyGrid(torch.from_numpy(occupied).to(self._device))
         geometry = self._angiogram.geometry
         counts = []
-        for pixels in np.array_split(self._all_pixels, 1 + (len(self._all_pixels) >> 15)):
+        for pixels in np.array_split(self._candidates, 1 + (len(self._candidates) >> 16)):
             self._progress.check_cancelled()
             rays = self._box.rays(geometry, pixels, self._device)
             counts.append(crossings(rays, self._step_mm, self.occupancy).cpu().numpy())
         count = np.concatenate(counts)
-        self.pixels = self._all_pixels[count > 0]
+        self.pixels = self._candidates[count > 0]
         self.points_per_ray = float(count[count > 0].mean()) if len(self.pixels) else 1.0
         self.pixel_share = len(self.pixels) / max(len(self._all_pixels), 1)
 
     def random_points(self, count: int, rng: np.random.Generator) -> Tensor:
         """Points (count, 3) drawn evenly from the occupied cells, in unit coordinates."""
-        cells = self.occupancy.cells()
+        cells = self.occupancy.cells
         chosen = cells[torch.from_numpy(rng.integers(0, len(cells), count)).to(cells.device)]
         return self.occupancy.points_in(chosen, torch.from_numpy(rng.random((count, 3), np.float32)).to(cells.device))
 
@@ -110,7 +112,7 @@ class EmptySpace:
         done = iteration / self._config.iterations
         if kind == "contrast" and done < self._config.occupancy_start:
             return
-        cells = self.occupancy.cells() if kind == "contrast" else torch.arange(self._highest.size, device=self._device)
+        cells = self.occupancy.cells if kind == "contrast" else torch.arange(self._highest.size, device=self._device)
         found, sums = torch.zeros((2, len(cells)), device=self._device)
         times = 1 if kind == "probability" else _TIMES
         for time in (np.arange(times) + rng.random()) / times:

@@ -7,6 +7,8 @@ fitted to rays drawn at random. What differs from the paper is listed in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 
 _FRAMES = 61
 """Instants at which the brightest fifth of the run is looked for."""
+_NARROW = 64
+"""Hidden layers up to this width are multiplied faster by one thread."""
+_THRESHOLD_SHARE = 0.7
+"""Of the threshold that explains the views best, which the thick vessels decide: thin ones fill no voxel.
+Tuned on one simulated tree (carotid, seed 12): clDice 0.80 to 0.87 for 0.07 less Dice."""
 
 
 def reconstruct(
@@ -60,13 +67,22 @@ def reconstruct(
             "VPAL needs the package torch, which is not installed.",
             hint="pip install torch --index-url https://download.pytorch.org/whl/cpu (or a CUDA build of it)",
         )
-    from DSAReconLib.methods.vpal.sampling import voxel_fields
     from DSAReconLib.methods.vpal.trainer import Trainer
 
-    trainer = Trainer(angiogram, grid, config, device, progress=progress)
-    _fit(trainer, config, progress, checkpoint)
+    with _threads_for(device, config):
+        trainer = Trainer(angiogram, grid, config, device, progress=progress)
+        _fit(trainer, config, progress, checkpoint)
+        sampled = _sampled(trainer, angiogram, grid, config, progress)
+    return _result(sampled, trainer, angiogram, device, progress)
+
+
+def _sampled(
+    trainer: Trainer, angiogram: Angiogram, grid: VolumeGrid, config: Config, progress: Progress
+) -> VoxelFields:
+    from DSAReconLib.methods.vpal.sampling import voxel_fields
+
     knots_s = np.linspace(0.0, angiogram.duration_s, config.knots)
-    sampled = voxel_fields(
+    return voxel_fields(
         trainer.fields,
         grid,
         trainer.empty_space.occupancy,
@@ -75,7 +91,6 @@ def reconstruct(
         total=config.volume == "total",
         progress=progress,
     )
-    return _result(sampled, trainer, angiogram, device, progress)
 
 
 def _fit(trainer: Trainer, config: Config, progress: Progress, checkpoint: CheckpointStore | None) -> None:
@@ -113,4 +128,24 @@ def _result(
         "residual_mae": trainer.loss,
     }
     maps = {} if sampled.static is None else {"static_attenuation": sampled.static}
-    return Reconstruction(volume, threshold, vessel_probability=sampled.probability, maps=maps, facts=facts)
+    return Reconstruction(
+        volume, _THRESHOLD_SHARE * threshold, vessel_probability=sampled.probability, maps=maps, facts=facts
+    )
+
+
+@contextmanager
+def _threads_for(device: str, config: Config) -> Iterator[None]:
+    """One torch thread beside numba's while the layers are narrow.
+
+    Two pools of threads that work in turns wait for each other; on shared cores this cost
+    more than twice the time of the whole step.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if device == "cpu" and config.hidden <= _NARROW:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
