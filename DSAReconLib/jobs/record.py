@@ -97,6 +97,7 @@ def run_record(
         "selected_views": plan.selected,
         "heldout_views": plan.heldout,
         "timings_s": {name: round(value, 3) for name, value in recorder.timings_s.items()},
+        "processor_s": {name: round(value, 3) for name, value in recorder.processor_s.items()},
         "peak_memory_mb": peak_memory_mb(),
         "warnings": list(recorder.warnings),
         "metrics": metrics,

@@ -75,7 +75,7 @@ class ReportEntry:
     metrics
         Names of :mod:`~DSAReconLib.evaluation.protocol` to values; may be empty.
     record
-        Content of ``run.json``: ``timings_s``, ``peak_memory_mb``, ``versions``,
+        Content of ``run.json``: ``timings_s``, ``processor_s``, ``peak_memory_mb``, ``versions``,
         ``device``, ``config``, ``warnings`` ... are shown where they exist.
     rendered
         Line integrals (H, R, C) rendered at ``case.heldout``; rendered for the pictured
@@ -102,6 +102,7 @@ class ReportEntry:
         timings = dict(self.record.get("timings_s") or {})
         costs = {
             "reconstruction_s": timings.get("reconstruct"),
+            "processor_s": (self.record.get("processor_s") or {}).get("reconstruct"),
             "total_s": float(sum(timings.values())) if timings else None,
             "peak_memory_mb": self.record.get("peak_memory_mb"),
             "voxel_mm": float(np.prod(self.reconstruction.volume.grid.spacing_mm) ** (1 / 3)),

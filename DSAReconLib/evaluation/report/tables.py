@@ -101,6 +101,7 @@ GROUPS = (
         "Cost",
         (
             MetricLabel("reconstruction_s", "reconstruction time", "s", 1, -1),
+            MetricLabel("processor_s", "processor time of the reconstruction", "s", 1, -1),
             MetricLabel("total_s", "time of the whole job", "s", 1, -1),
             MetricLabel("peak_memory_mb", "peak memory", "MB", 0, -1),
             MetricLabel("voxel_mm", "voxel size", "mm", 2, 0),

@@ -62,6 +62,8 @@ def test_job_leaves_a_complete_result_and_nothing_else(tiny_case, tmp_path):
     assert len(result.heldout_views) == 12
     assert not set(result.selected_views) & set(result.heldout_views)
     assert set(record["timings_s"]) >= {"read", "select", "reconstruct", "check"}
+    assert set(record["processor_s"]) == set(record["timings_s"])
+    assert record["processor_s"]["reconstruct"] > 0
     assert record["peak_memory_mb"] > 50
     assert ["double.warning", "This is a double."] in record["warnings"]
     assert np.isfinite(record["metrics"]["training_views"]["psnr_db"])
