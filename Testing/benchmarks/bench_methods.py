@@ -178,6 +178,7 @@ def _names(text: str) -> list[str]:
 def _command(args: argparse.Namespace) -> list[str]:
     """The options that repeat this benchmark."""
     options = ["--cases", ",".join(args.cases), "--views", _listed(args.views), "--preset", args.preset]
+    options += ["--seed", str(args.seed)] if args.seed else []
     options += ["--methods", ",".join(args.methods)] if args.methods else []
     return options + ([] if args.detector is None else ["--detector", str(args.detector)])
 
