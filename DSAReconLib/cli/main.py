@@ -20,7 +20,7 @@ from DSAReconLib.cli.console import Console
 from DSAReconLib.errors import ConfigError, DSAReconError, JobCancelled
 from DSAReconLib.io.atomic import unwritable
 from DSAReconLib.jobs.events import beating
-from DSAReconLib.jobs.log import internal_error
+from DSAReconLib.jobs.log import internal_error, missing_package
 from DSAReconLib.jobs.protocol import PROTOCOL_VERSION
 from DSAReconLib.jobs.resources import memory_errors
 
@@ -92,7 +92,7 @@ def _run(module: Any, options: argparse.Namespace, console: Console) -> int:
     except DSAReconError as error:
         return _failed(console, error)
     except Exception as error:
-        return _failed(console, internal_error(error))
+        return _failed(console, missing_package(error) or internal_error(error))
 
 
 def _failed(console: Console, error: DSAReconError) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HELP = "render views of a result: line integrals, pictures, films"
 MODELS = ("native", "volume", "gaussians")
+_STACK = "line_integrals"
 _FRAMES_PER_S = 10.0
 _MAX_FRAMES_PER_S = 100
 
@@ -145,7 +146,7 @@ def _write(
         if suffix in MOVIE_SUFFIXES:
             write_movie(out, grey_levels(images, shown), frames_per_s)
             return [out]
-        stack = out if suffix else out / "line_integrals.nrrd"
+        stack = out if suffix else out / f"{_STACK}.nrrd"
         written = _write_line_integrals(stack, images, geometry, description | {"window": list(shown)})
         if not suffix:
             for view, picture in enumerate(grey_levels(images, shown)):
@@ -159,13 +160,15 @@ def _write(
 def _write_line_integrals(
     path: Path, images: NDArray[np.float32], geometry: ConeBeamGeometry, description: dict[str, Any]
 ) -> list[Path]:
-    """The images as NRRD (view, row, column), spaced as pixels at the detector, and ``views.json`` beside it."""
+    """The images as NRRD (view, row, column), spaced as pixels at the detector, and their poses and times beside it:
+    ``views.json`` in a folder of views, else named as the images, so that several stacks may share a folder.
+    """
     from DSAReconLib.io.json_text import write_json
     from DSAReconLib.io.nrrd import write_volume
 
     row_mm, column_mm = geometry.detector_spacing_mm
     grid = VolumeGrid(images.shape, (column_mm, row_mm, 1.0), (0.0, 0.0, 0.0))
     write_volume(path, images, grid, keys={"axes": "view row column", "content": "line integrals"})
-    views = path.with_name("views.json")
+    views = path.with_name("views.json") if path.stem == _STACK else path.with_suffix(".views.json")
     write_json(views, description)
     return [path, views]

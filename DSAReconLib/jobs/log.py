@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from DSAReconLib.errors import DSAReconError
+from DSAReconLib.errors import DependencyError, DSAReconError
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _ROOT = "DSAReconLib"
@@ -41,6 +41,25 @@ class JobLog:
     def text(self) -> str:
         """Everything so far."""
         return self._text.getvalue()
+
+
+def missing_package(error: BaseException, what: str = "This command") -> DependencyError | None:
+    """The advice to install the optional package whose import failed; ``None`` if ``error`` is something else.
+
+    Parameters
+    ----------
+    error
+        What was caught.
+    what
+        Who needs the package, at the start of a sentence.
+    """
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package in ("", "DSAReconLib"):
+        return None
+    return DependencyError(
+        f"{what} needs the package {package}, which is not installed.",
+        hint=f"Install {package} into this environment (pip install {package}).",
+    )
 
 
 def internal_error(error: BaseException, log_text: str = "", place: Path | None = None) -> DSAReconError:

@@ -14,7 +14,8 @@ GAMMA = 0.75
 DIFFERENCE_STOPS = ("#8fd3ff", "#2f7fd1", "#0b0e13", "#d1662f", "#ffc98f")
 """Colors of the difference map from negative over 0 to positive."""
 
-_ARRIVAL_COLORMAP, _ARRIVAL_PART = "turbo", (0.1, 0.93)  # its ends are too dark to be seen on black
+_ARRIVAL_COLORMAP, _ARRIVAL_PART = "turbo", (0.93, 0.1)
+"""Early red, late blue, as in the scenes; the ends of the map are too dark to be seen on black."""
 
 
 def gray(image: NDArray[np.floating], low: float, high: float, gamma: float = 1.0) -> NDArray[np.uint8]:

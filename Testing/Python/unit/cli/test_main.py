@@ -1,5 +1,6 @@
 """The command itself: exit codes, streams, help, signals."""
 
+import importlib
 import io
 import json
 import os
@@ -56,6 +57,14 @@ def test_error_is_one_message_and_one_hint_on_stderr(monkeypatch, capsys):
     _fake(monkeypatch, lambda args, console: _raise(DicomRunError("bad file", hint="take another")))
     main(["info"])
     assert capsys.readouterr().err == "error: bad file\nhint: take another\n"
+
+
+def test_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, capsys):
+    _fake(monkeypatch, lambda args, console: importlib.import_module("nobody_has_this.part"))
+    assert main(["info"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: This command needs the package nobody_has_this,")
+    assert "pip install nobody_has_this" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["info", "--no-such-option"], ["reconstruct", "x"], ["--verbos"]])

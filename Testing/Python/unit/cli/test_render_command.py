@@ -63,7 +63,7 @@ def test_the_heldout_frames_are_the_default(result, tmp_path):
 def test_the_written_line_integrals_are_those_of_the_model(result, tmp_path):
     run(result, "--acquired", "--out", tmp_path / "all.nrrd")
     images, _ = read_volume(tmp_path / "all.nrrd")
-    views = json.loads((tmp_path / "views.json").read_text())
+    views = json.loads((tmp_path / "all.views.json").read_text())
     volume = open_result(result).load_reconstruction().volume
     geometry = ConeBeamGeometry.from_dict(views["geometry"])
     np.testing.assert_allclose(images, render_line_integrals(volume, geometry, views["times_s"]), atol=1e-5)
@@ -72,7 +72,7 @@ def test_the_written_line_integrals_are_those_of_the_model(result, tmp_path):
 
 def test_a_negative_angle_pair_is_no_option(result, tmp_path):
     run(result, "--angles", "-30,-10", "--times", "1", "--out", tmp_path / "one.nrrd")
-    views = json.loads((tmp_path / "views.json").read_text())
+    views = json.loads((tmp_path / "one.views.json").read_text())
     geometry = ConeBeamGeometry.from_dict(views["geometry"])
     assert geometry.primary_angle_deg == pytest.approx([-30])
     assert geometry.secondary_angle_deg == pytest.approx([-10])
@@ -81,9 +81,9 @@ def test_a_negative_angle_pair_is_no_option(result, tmp_path):
 
 def test_one_angle_shows_all_times_and_many_angles_span_the_run(result, tmp_path):
     run(result, "--angles", "20", "--out", tmp_path / "fixed.nrrd")
-    assert len(json.loads((tmp_path / "views.json").read_text())["times_s"]) == FRAMES
+    assert len(json.loads((tmp_path / "fixed.views.json").read_text())["times_s"]) == FRAMES
     run(result, "--angles", "-20", "0", "20", "--out", tmp_path / "turning.nrrd")
-    assert json.loads((tmp_path / "views.json").read_text())["times_s"] == [0.0, 1.0, 2.0]
+    assert json.loads((tmp_path / "turning.views.json").read_text())["times_s"] == [0.0, 1.0, 2.0]
 
 
 def test_the_gaussians_render_nearly_the_same(result, tmp_path):
