@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, Array, SparseKernels
 from DSAReconLib.kernels.sparse.views import view_records
-from DSAReconLib.kernels.sparse.voxels import backproject_curves, gather_voxels, project_curves, splat_voxels
 
 
 class SparseProjector:
@@ -28,10 +28,15 @@ class SparseProjector:
         Edge of the cubic voxels; at most about one pixel at their depth, or holes appear.
     geometry
         Poses of V views.
+    kernels
+        Where to compute. numpy arrays give numpy arrays, arrays of the kernels' device stay there.
     """
 
-    def __init__(self, points_mm: ArrayLike, spacing_mm: float, geometry: ConeBeamGeometry) -> None:
-        self._points = np.ascontiguousarray(np.asarray(points_mm, np.float32).T)
+    def __init__(
+        self, points_mm: ArrayLike, spacing_mm: float, geometry: ConeBeamGeometry, kernels: SparseKernels = CPU_KERNELS
+    ) -> None:
+        self.kernels = kernels
+        self._points = kernels.array(np.ascontiguousarray(np.asarray(points_mm, np.float32).T))
         self._volume_mm3 = float(spacing_mm) ** 3
         self._records = view_records(geometry)
         self._detector_shape = geometry.detector_shape
@@ -52,35 +57,29 @@ class SparseProjector:
     def __getitem__(self, views: slice | ArrayLike) -> SparseProjector:
         """Operator of the given views; shares the voxels."""
         part = object.__new__(SparseProjector)
-        part._points, part._volume_mm3 = self._points, self._volume_mm3
+        part.kernels, part._points, part._volume_mm3 = self.kernels, self._points, self._volume_mm3
         part._records = np.ascontiguousarray(self._records[views if isinstance(views, slice) else np.asarray(views)])
         part._detector_shape = self._detector_shape
         return part
 
-    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, values: Array) -> Array:
         """Line integrals (V, R, C) of voxel values (V, N)."""
-        images = np.empty(self.range_shape, np.float32)
-        splat_voxels(self._points, values, self._volume_mm3, self._records, images)
-        return images
+        return self.kernels.splat_voxels(self._points, values, self._volume_mm3, self._records, self._detector_shape)
 
     @property
-    def T(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:  # noqa: N802
+    def T(self) -> Callable[[Array], Array]:  # noqa: N802
         """The adjoint: images (V, R, C) -> voxel values (V, N)."""
         return self._adjoint
 
-    def _adjoint(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        values = np.empty(self.domain_shape, np.float32)
-        gather_voxels(self._points, images, self._volume_mm3, self._records, values)
-        return values
+    def _adjoint(self, images: Array) -> Array:
+        return self.kernels.gather_voxels(self._points, images, self._volume_mm3, self._records)
 
-    def project(self, basis: NDArray[np.float32], coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+    def project(self, basis: Array, coefficients: Array) -> Array:
         """Line integrals (V, R, C) of ``basis @ coefficients``, basis (V, K), coefficients (K, N)."""
-        images = np.empty(self.range_shape, np.float32)
-        project_curves(self._points, np.ascontiguousarray(basis), coefficients, self._volume_mm3, self._records, images)
-        return images
+        return self.kernels.project_curves(
+            self._points, basis, coefficients, self._volume_mm3, self._records, self._detector_shape
+        )
 
-    def backproject(self, basis: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def backproject(self, basis: Array, images: Array) -> Array:
         """Adjoint of :meth:`project` for a fixed basis: images (V, R, C) -> (K, N)."""
-        result = np.empty((basis.shape[1], self._points.shape[1]), np.float32)
-        backproject_curves(self._points, np.ascontiguousarray(basis), images, self._volume_mm3, self._records, result)
-        return result
+        return self.kernels.backproject_curves(self._points, basis, images, self._volume_mm3, self._records)

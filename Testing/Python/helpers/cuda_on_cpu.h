@@ -36,6 +36,16 @@ static inline float atomicAdd(float* target, float value) {
   return old;
 }
 
+static inline unsigned long long atomicAdd(unsigned long long* target, unsigned long long value) {
+  unsigned long long old;
+#pragma omp atomic capture
+  {
+    old = *target;
+    *target += value;
+  }
+  return old;
+}
+
 template <class Kernel>
 static void run_grid(const int* grid, const int* block, Kernel kernel) {
 #pragma omp parallel for collapse(2) schedule(dynamic, 4)

@@ -1,0 +1,184 @@
+"""The sparse kernels of one device behind one set of methods, so that a method's code is the same for all.
+
+Arrays stay in the form of the device (numpy on the CPU, torch tensors on a GPU) between
+:meth:`SparseKernels.array` and :meth:`SparseKernels.host`; both understand arithmetic operators,
+``@``, ``.T``, ``.sum``, ``.mean``, ``.clip`` and indexing alike. What they spell differently is a method here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DSAReconLib.kernels.backend import resolve_device
+from DSAReconLib.kernels.sparse import descent, gaussians, voxels, windows
+
+if TYPE_CHECKING:
+    from DSAReconLib.geometry import VolumeGrid
+
+Array = Any
+"""float32 numpy array or torch tensor of the kernels' device."""
+
+
+class SparseKernels:
+    """The numba kernels on numpy arrays; other devices override every method.
+
+    V views, N voxels or Gaussians, K temporal functions, detector of R x C pixels; records
+    (V, 17) are those of :func:`DSAReconLib.kernels.sparse.views.view_records`. Methods that
+    compute one array from others return the form of their main argument: an array of the
+    device for one of the device, a numpy array for a numpy array.
+    """
+
+    device: str = "cpu"
+
+    def array(self, values: Array) -> Array:
+        """The values in the form of the device; the same object if it has it already."""
+        return values
+
+    def host(self, values: Array) -> NDArray[np.float32]:
+        """The values as numpy array."""
+        return np.asarray(values)
+
+    def copy_of(self, values: Array) -> Array:
+        """A contiguous copy in the form of the device."""
+        return values.copy()
+
+    def full(self, shape: tuple[int, ...], value: float, *, like: Array) -> Array:
+        """Array of one value, in the form of ``like``."""
+        return np.full(shape, value, np.float32)
+
+    def exp(self, values: Array) -> Array:
+        """Exponential function of each element."""
+        return np.exp(values)
+
+    def row_maxima(self, values: Array, floor: float) -> Array:
+        """Largest element of each row of (N, K), at least ``floor``: (N, 1)."""
+        return np.maximum(values.max(1, keepdims=True), np.float32(floor))
+
+    def bound(self, values: Array, low: float, high: float | None) -> None:
+        """Move the elements between ``low`` and ``high``, in place."""
+        np.clip(values, low, high, out=values)
+
+    def slice_points(self, grid: VolumeGrid, start: int, stop: int) -> Array:
+        """Voxel centers (3, n), mm, of the slices ``start`` ... ``stop - 1`` of a grid, in C order."""
+        index = np.indices((stop - start, *grid.shape_zyx[1:]), np.int32).reshape(3, -1)
+        index[0] += start
+        return (index[::-1].T * grid.spacing_mm[0] + np.array(grid.origin_mm)).astype(np.float32).T.copy()
+
+    def window_scores(
+        self, points: Array, images: Array, records: Array, window_stops: NDArray[np.int32], threshold: float
+    ) -> Array:
+        """Scores (N,) of points (3, N), see :func:`DSAReconLib.kernels.sparse.windows.window_scores`."""
+        return windows.window_scores(points, images, records, window_stops, threshold)
+
+    def splat_voxels(
+        self, points: Array, values: Array, volume_mm3: float, records: Array, detector_shape: tuple[int, int]
+    ) -> Array:
+        """Line integrals (V, R, C) of values (V, N) at points (3, N)."""
+        images = np.empty((len(records), *detector_shape), np.float32)
+        voxels.splat_voxels(points, values, volume_mm3, records, images)
+        return images
+
+    def gather_voxels(self, points: Array, images: Array, volume_mm3: float, records: Array) -> Array:
+        """Adjoint of :meth:`splat_voxels`: (V, N) of images (V, R, C)."""
+        values = np.empty((len(records), points.shape[1]), np.float32)
+        voxels.gather_voxels(points, images, volume_mm3, records, values)
+        return values
+
+    def project_curves(
+        self,
+        points: Array,
+        basis: Array,
+        coefficients: Array,
+        volume_mm3: float,
+        records: Array,
+        detector_shape: tuple[int, int],
+    ) -> Array:
+        """Line integrals (V, R, C) of ``basis @ coefficients``, (V, K) and (K, N)."""
+        images = np.empty((len(records), *detector_shape), np.float32)
+        voxels.project_curves(points, np.ascontiguousarray(basis), coefficients, volume_mm3, records, images)
+        return images
+
+    def backproject_curves(
+        self, points: Array, basis: Array, images: Array, volume_mm3: float, records: Array
+    ) -> Array:
+        """Adjoint of :meth:`project_curves` for a fixed basis: (K, N) of images (V, R, C)."""
+        result = np.empty((basis.shape[1], points.shape[1]), np.float32)
+        voxels.backproject_curves(points, np.ascontiguousarray(basis), images, volume_mm3, records, result)
+        return result
+
+    def render_gaussians(
+        self, shapes: Array, amplitudes: Array, records: Array, detector_shape: tuple[int, int], aperture_px2: float
+    ) -> Array:
+        """Line integrals (V, R, C) of Gaussians: shapes (N, 4) = center (mm) and log sigma, amplitudes (V, N)."""
+        images = np.empty((len(records), *detector_shape), np.float32)
+        means, sigmas = np.ascontiguousarray(shapes[:, :3]), np.exp(shapes[:, 3])
+        gaussians.render_gaussians(means, sigmas, amplitudes, records, images, aperture_px2)
+        return images
+
+    def gaussian_gradients(
+        self, shapes: Array, amplitudes: Array, records: Array, image_gradients: Array, aperture_px2: float
+    ) -> tuple[Array, Array]:
+        """Gradients by shape (V, N, 4) and amplitude (V, N) for a gradient by the images (V, R, C)."""
+        means, sigmas = np.ascontiguousarray(shapes[:, :3]), np.exp(shapes[:, 3])
+        return gaussians.gaussian_gradients(means, sigmas, amplitudes, records, image_gradients, aperture_px2)
+
+    def proximal_step(
+        self, extrapolated: Array, current: Array, gradient: Array, curvature: Array, penalty: Array
+    ) -> float:
+        """See :func:`DSAReconLib.kernels.sparse.descent.proximal_step`."""
+        return descent.proximal_step(extrapolated, current, gradient, curvature, penalty)
+
+    def extrapolate(self, updated: Array, current: Array, momentum: float) -> None:
+        """See :func:`DSAReconLib.kernels.sparse.descent.extrapolate`."""
+        descent.extrapolate(updated, current, momentum)
+
+    def accelerated_step(
+        self,
+        point: Array,
+        current: Array,
+        gradient: Array,
+        curvature: Array,
+        penalty: Array,
+        *,
+        gradient_scale: float,
+        momentum: float,
+    ) -> None:
+        """See :func:`DSAReconLib.kernels.sparse.descent.accelerated_step`."""
+        descent.accelerated_step(
+            point, current, gradient, curvature, penalty, gradient_scale=gradient_scale, momentum=momentum
+        )
+
+    def adam_step(
+        self,
+        parameters: Array,
+        gradient: Array,
+        moments: tuple[Array, Array],
+        rates: Array,
+        *,
+        step: int,
+        betas: tuple[float, float],
+    ) -> None:
+        """See :func:`DSAReconLib.kernels.sparse.descent.adam_step`."""
+        descent.adam_step(parameters, gradient, moments, rates, step=step, betas=betas)
+
+
+CPU_KERNELS = SparseKernels()
+
+
+def sparse_kernels(device: str) -> SparseKernels:
+    """The kernels of ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+
+    Raises
+    ------
+    DependencyError
+        A CUDA device is asked for that cannot be used.
+    """
+    device = resolve_device(device)
+    if device == "cpu":
+        return CPU_KERNELS
+    from DSAReconLib.kernels.cuda.sparse import CudaSparseKernels
+
+    return CudaSparseKernels(device)
