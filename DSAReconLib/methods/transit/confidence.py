@@ -59,10 +59,15 @@ def confidence_features(volume: DynamicVolume, evidence: Evidence, model: NDArra
     return features
 
 
+def confidence_values(volume: DynamicVolume, evidence: Evidence, model: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probability (N,) that a supported voxel lies in a vessel."""
+    score = confidence_features(volume, evidence, model) @ _SLOPES + _INTERCEPT
+    return (1 / (1 + np.exp(-score))).astype(np.float32)
+
+
 def confidence_map(volume: DynamicVolume, evidence: Evidence, model: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probability (z, y, x) that a voxel lies in a vessel, given the support; 0 elsewhere."""
-    score = confidence_features(volume, evidence, model) @ _SLOPES + _INTERCEPT
-    return volume.scatter((1 / (1 + np.exp(-score))).astype(np.float32))
+    return volume.scatter(confidence_values(volume, evidence, model))
 
 
 def _features(projector, own, images, weights, noise) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]  # noqa: ANN001

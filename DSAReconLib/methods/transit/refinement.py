@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.descent import adam_step
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians
 from DSAReconLib.kernels.sparse.views import view_records
+from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.voxel_stage import PRUNE_FILLING, TransitSolution
-from DSAReconLib.reconstruction import TemporalBasis
+from DSAReconLib.reconstruction import DynamicVolume, TemporalBasis
 
 APERTURE_PX2 = 1 / 12
 """Variance of a full square pixel."""
@@ -37,10 +38,8 @@ _SPARSITY = 0.006
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
 _PRUNE_PAUSE = 20
-_CLUSTER_VOXEL_VIEWS = 50.0
-"""Clusters whose opacified volume (voxels) times the number of views is less are ghosts more often than vessels."""
-_CLUSTER_LINK_VOXELS = 0.05
-"""Gaussians with less volume do not link others to a cluster."""
+_CONFIDENCE_MIN = 0.5
+"""Gaussians whose surroundings are vessel with a lower probability are ghosts more often than not."""
 _GAUSSIAN_VOLUME = (2 * math.pi) ** 1.5
 
 
@@ -173,26 +172,42 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     if state.step % _PRUNE_EVERY == 0 and state.step <= plan.steps - _PRUNE_PAUSE:
         state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
     if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
-        state = without_specks(state, plan.spacing_mm, _CLUSTER_VOXEL_VIEWS / len(plan.evidence))
+        state = without_ghosts(state, plan)
     return state, normalized
 
 
-def without_specks(state: GaussianState, spacing_mm: float, voxels_min: float) -> GaussianState:
-    """Only the Gaussians in clusters of ``voxels_min`` voxels: vessels are long, ghosts of few views are specks.
+def without_ghosts(state: GaussianState, plan: RefinementPlan) -> GaussianState:
+    """Only the Gaussians that the data support: confidence of their surroundings at least 1/2.
 
-    A cluster is a set of cells of edge ``spacing_mm`` that touch (26 neighbors).
+    What a Gaussian adds to the fit together with its neighbors, in units of the noise, tells
+    thin vessels from ghosts far better than the size of the cluster that it belongs to does:
+    from few views, thin vessels come out in pieces.
     """
     if not len(state.shapes):
         return state
-    volumes = state.volumes_mm3 / np.float32(spacing_mm**3)
-    cells = np.floor((state.means_mm - state.means_mm.min(0)) / np.float32(spacing_mm)).astype(int)
-    occupied = np.zeros(cells.max(0) + 1, bool)
-    occupied[tuple(cells[volumes > _CLUSTER_LINK_VOXELS].T)] = True
-    clusters, count = ndimage.label(occupied, np.ones((3, 3, 3)))
-    cluster = clusters[tuple(cells.T)]
-    total = np.bincount(cluster, weights=volumes, minlength=count + 1)
-    total[0] = 0
-    return state.subset(total[cluster] >= voxels_min)
+    volume, cell = cell_volume(state, plan)
+    model = render(state, plan.evidence, plan.basis)
+    residual = model - plan.evidence.line_integrals
+    residual *= residual
+    residual *= plan.evidence.weights
+    # what the model misses beyond the noise can imitate a vessel as noise can
+    noise = max(plan.evidence.noise, math.sqrt(float(residual.mean())))
+    confidence = confidence_values(volume, replace(plan.evidence, noise=noise), model)
+    return state.subset(confidence[cell] >= _CONFIDENCE_MIN)
+
+
+def cell_volume(state: GaussianState, plan: RefinementPlan) -> tuple[DynamicVolume, NDArray[np.intp]]:
+    """The Gaussians' mass in cells of edge ``plan.spacing_mm``, and the supported cell (N,) of each."""
+    spacing = plan.spacing_mm
+    low = state.means_mm.min(0)
+    index = np.floor((state.means_mm - low) / np.float32(spacing)).astype(np.intp)[:, ::-1]
+    shape = tuple(int(n) for n in index.max(0) + 1)
+    support, cell = np.unique(np.ravel_multi_index(tuple(index.T), shape), return_inverse=True)
+    mass = state.coefficients * (np.float32(_GAUSSIAN_VOLUME / spacing**3) * state.sigmas_mm**3)[:, None]
+    sums = np.stack([np.bincount(cell, row, len(support)) for row in mass.T]).astype(np.float32)
+    x, y, z = (float(edge) + spacing / 2 for edge in low)
+    grid = VolumeGrid(shape, (spacing,) * 3, (x, y, z))  # type: ignore[arg-type]
+    return DynamicVolume(grid, sums, plan.basis, support), cell
 
 
 def render(state: GaussianState, evidence: Evidence, basis: TemporalBasis) -> NDArray[np.float32]:

@@ -20,7 +20,13 @@ from DSAReconLib.methods.transit.calibration import (
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
 from DSAReconLib.methods.transit.inlet import updated_inlet
-from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, render, without_specks
+from DSAReconLib.methods.transit.refinement import (
+    RefinementPlan,
+    cell_volume,
+    initial_gaussians,
+    render,
+    without_ghosts,
+)
 from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
 from DSAReconLib.methods.transit.support import Support, candidate_support, window_stops
@@ -276,12 +282,38 @@ def test_a_curve_above_the_level_up_to_the_end_has_a_width():
     assert InletCurve(times, np.full(len(times), 0.1)).width_s == pytest.approx(5.0)
 
 
-def test_specks_are_dropped_and_vessels_kept(solution):
-    speck = np.zeros((1, 3), np.int32)
-    index = np.concatenate([solution.support.index_zyx, speck])
-    coefficients = np.concatenate([solution.coefficients, solution.coefficients[:, :1]], 1)
-    state = initial_gaussians(
-        replace(solution, support=Support(solution.support.grid, index), coefficients=coefficients)
-    )
-    kept = without_specks(state, solution.support.spacing_mm, 5.0)
-    assert len(kept.shapes) == len(solution.support) == len(state.shapes) - 1
+def with_pieces(solution: TransitSolution, pieces: list[tuple[int, int, int]]) -> TransitSolution:
+    """The solution with single voxels (z, y, x) beside it, filled like its first one."""
+    index = np.concatenate([solution.support.index_zyx, np.array(pieces, np.int32)])
+    extra = np.repeat(solution.coefficients[:, :1], len(pieces), 1)
+    support = Support(solution.support.grid, index)
+    return replace(solution, support=support, coefficients=np.concatenate([solution.coefficients, extra], 1))
+
+
+def test_what_the_data_do_not_show_is_dropped_and_a_vessel_in_pieces_kept(solution, geometry):
+    pieces = [(z, 10, 12) for z in range(5, 36, 3)]
+    true, invented = with_pieces(solution, pieces), with_pieces(solution, [*pieces, (20, 32, 6)])
+    basis = transit_basis(solution.inlet, solution.delays_s)
+    projector = SparseProjector(true.support.points_mm, true.support.spacing_mm, geometry)
+    clean = projector.project(basis.at(TIMES), true.coefficients)
+    noisy = clean + np.random.default_rng(5).normal(0, NOISE, clean.shape).astype(np.float32)
+    variance = np.full(clean.shape, NOISE**2, np.float32)
+    evidence = gather_evidence(Angiogram(noisy, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
+    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), solution.support.spacing_mm, 200, 6, 0)
+    state = initial_gaussians(invented)
+    means = {tuple(point) for point in without_ghosts(state, plan).means_mm}
+    kept = np.array([tuple(point) in means for point in state.means_mm])
+    assert not kept[-1]
+    assert kept[-1 - len(pieces) : -1].sum() >= 0.7 * len(pieces)
+    assert kept[: -1 - len(pieces)].mean() > 0.99
+
+
+def test_cells_hold_the_mass_of_their_gaussians(solution, evidence):
+    basis = transit_basis(solution.inlet, solution.delays_s)
+    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), 1.1, 200, 6, 0)
+    state = initial_gaussians(solution)
+    volume, cell = cell_volume(state, plan)
+    mass = np.bincount(cell, state.volumes_mm3)
+    np.testing.assert_allclose(volume.coefficients.sum(0) * 1.1**3, mass, rtol=1e-4)
+    offset = np.abs(volume.grid.points_mm(volume.support)[cell] - state.means_mm)
+    assert offset.max() <= 0.55 + 1e-4
