@@ -2,6 +2,7 @@
 
 Each CASE is a folder that ``dsarecon simulate`` wrote (``mask.dcm``, ``fill.dcm``, ``truth/``).
 One line per case, number of views and variant; ``--out`` appends the full metrics as JSON lines.
+``GB`` is what the reconstruction itself adds to the memory of the process at its peak.
 
     python Testing/benchmarks/bench_transit.py CASE... --views 30,10 --variants full,voxel
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,12 @@ def measure(
     chosen = np.floor(np.arange(views) * count / views).astype(int)
     heldout = np.setdiff1d(np.arange(count), chosen)[::4]
     grid = angiogram.geometry.field_of_view_grid(spacing_mm=0.8)
+    selected = angiogram.select(chosen)
+    before = forget_peak_gb()
     start, cpu = time.perf_counter(), time.process_time()
-    result = reconstruct(angiogram.select(chosen), grid, config, device="cpu", progress=SilentProgress())
+    result = reconstruct(selected, grid, config, device="cpu", progress=SilentProgress())
     metrics = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    metrics["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    metrics["peak_gb"] = memory_gb("VmHWM") - before
     kernels, frames = result.gaussians, angiogram.select(heldout)
     if kernels is not None and truth.clean_line_integrals is not None:
         rendered = splat_xray(
@@ -113,6 +116,23 @@ def measure(
         clean = np.asarray(truth.clean_line_integrals, np.float32)[frames.frame_index]
         metrics |= evaluate_images(rendered, frames, clean=clean)
     return result, metrics | evaluate_truth(result, reference)
+
+
+def forget_peak_gb() -> float:
+    """Start measuring the peak of this process anew; returns the memory it holds now, GB (nan where Linux is not)."""
+    peak = Path("/proc/self/clear_refs")
+    if not peak.exists():
+        return math.nan
+    peak.write_text("5")  # resets VmHWM, see proc(5)
+    return memory_gb("VmRSS")
+
+
+def memory_gb(entry: str) -> float:
+    """An entry of this process's memory table, GB."""
+    table = Path("/proc/self/status")
+    if not table.exists():
+        return math.nan
+    return next(int(line.split()[1]) for line in table.read_text().splitlines() if line.startswith(entry)) * 1024 / 1e9
 
 
 def report(
