@@ -35,6 +35,10 @@ _FULL_FILLING_MASS = 0.1
 """A voxel counts as full if only this share of the total mass lies in fuller ones."""
 
 
+_LATE_DELAYS, _LATE_SHARE = 2, 0.01
+"""Contrast arrives late if the last two delays hold more than this share of the filling."""
+
+
 @dataclass(frozen=True)
 class TransitSolution:
     """Transit densities on listed voxels.
@@ -106,7 +110,7 @@ def reweighted_solution(
     solution: TransitSolution, evidence: Evidence, round_index: int, config: Config, progress: Progress
 ) -> TransitSolution:
     """Prune, update the inlet curve (first round only), solve with reweighted penalties."""
-    solution = pruned(solution)
+    solution = with_late_delays(pruned(solution), evidence.duration_s)
     if not len(solution.support):
         return solution
     inlet = updated_inlet(
@@ -130,6 +134,22 @@ def pruned(solution: TransitSolution) -> TransitSolution:
         solution.delays_s,
         np.ascontiguousarray(solution.coefficients[:, keep]),
     )
+
+
+def with_late_delays(solution: TransitSolution, duration_s: float) -> TransitSolution:
+    """Room for delays up to the end of the run, if the last ones are in use.
+
+    Veins and capillaries fill until the run ends, later than the windows of the support suggest;
+    without them the problem stays as small as it was.
+    """
+    delays, total = solution.delays_s, float(solution.coefficients.sum())
+    late = float(solution.coefficients[-_LATE_DELAYS:].sum())
+    if len(delays) < 2 or late <= _LATE_SHARE * total:
+        return solution
+    step = float(delays[1] - delays[0])
+    more = np.arange(delays[-1] + step, duration_s - solution.inlet.onset_s - 0.5 * step, step)
+    coefficients = np.pad(solution.coefficients, ((0, len(more)), (0, 0)))
+    return TransitSolution(solution.support, solution.inlet, np.concatenate([delays, more]), coefficients)
 
 
 def _reweighting(solution: TransitSolution) -> NDArray[np.float32]:
