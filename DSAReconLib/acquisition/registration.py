@@ -50,6 +50,11 @@ class Motion:
     error_px: float = np.inf
     reliable: bool = False
 
+    @property
+    def moved(self) -> bool:
+        """Whether there is any motion."""
+        return self.row_column_px != (0.0, 0.0) or self.turn_deg != 0
+
 
 def estimate_motion(
     mask_log: NDArray[np.float32],
@@ -157,8 +162,8 @@ def _gauss_newton(
     for _ in range(_ITERATIONS):
         warped, *sensitivities = warp(motion)
         residual = fill - warped
-        residual -= _median(residual, inside)
-        weight = inside * _robust_weights(residual, inside)
+        residual -= median_residual(residual, inside)
+        weight = inside * robust_weights(residual, inside)
         design = (*sensitivities, np.ones_like(residual))  # the last unknown is the offset
         weighted = [weight * column for column in design]
         normal = np.array([[np.vdot(a, b) for b in design] for a in weighted], float)
@@ -219,7 +224,8 @@ def _inverse_structure(normal: NDArray[np.float64], noise: float) -> NDArray[np.
     return (directions * (np.maximum(values, 0) / structure**2)) @ directions.T
 
 
-def _median(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> np.float32:
+def median_residual(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> np.float32:
+    """Median of the residual (R, C) where ``inside`` is positive."""
     return np.float32(np.median(_samples(residual, inside)))
 
 
@@ -228,7 +234,7 @@ def _samples(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> NDAr
     return values[:: max(1, values.size // _SCALE_SAMPLES)]
 
 
-def _robust_weights(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
+def robust_weights(residual: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
     """Huber weights, and a tenth of that for vessels."""
     scale = np.float32(1.4826 * np.median(np.abs(_samples(residual, inside))) + 1e-9)
     normalized = np.abs(residual) / scale
@@ -239,10 +245,18 @@ def _robust_weights(residual: NDArray[np.float32], inside: NDArray[np.float32]) 
 
 def _significant(motion: NDArray[np.float64], covariance: NDArray[np.float64], radius_px: float) -> Motion:
     """The motion along the directions in which it is known and stands out from its error."""
+    known, error = significant_part(motion, covariance, _UNCERTAIN_PX)
+    row, column, *turn = (float(value) for value in known)
+    turn_deg = float(np.rad2deg(turn[0] / radius_px)) if turn else 0.0
+    return Motion((row, column), turn_deg, error, error <= _UNCERTAIN_PX)
+
+
+def significant_part(
+    motion: NDArray[np.float64], covariance: NDArray[np.float64], uncertain: float
+) -> tuple[NDArray[np.float64], float]:
+    """Motion (N,) without the directions that are uncertain or do not stand out from their error; the largest error."""
     variances, directions = np.linalg.eigh(covariance)
     errors = np.sqrt(np.maximum(variances, 0))
     along = directions.T @ motion
-    along[(errors > _UNCERTAIN_PX) | (np.abs(along) < _CERTAIN * errors)] = 0
-    row, column, *turn = (float(value) for value in directions @ along)
-    turn_deg = float(np.rad2deg(turn[0] / radius_px)) if turn else 0.0
-    return Motion((row, column), turn_deg, float(errors.max()), bool(errors.max() <= _UNCERTAIN_PX))
+    along[(errors > uncertain) | (np.abs(along) < _CERTAIN * errors)] = 0
+    return directions @ along, float(errors.max())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition.angiogram import Angiogram
+from DSAReconLib.acquisition.edge_noise import edge_variance, sharpness
 from DSAReconLib.acquisition.gain import correction, frame_gain
 from DSAReconLib.acquisition.interpolation import InterpolatedMask, smooth_log_variance
 from DSAReconLib.acquisition.noise import NoiseModel, estimate_noise
@@ -23,9 +24,15 @@ from DSAReconLib.acquisition.warping import move_image
 from DSAReconLib.errors import PairingError, ResourceError
 from DSAReconLib.progress import Progress, SilentProgress
 
-REGISTRATIONS = ("none", "translation", "rigid")
-DEFAULT_REGISTRATION = "rigid"
+REGISTRATIONS = ("none", "translation", "rigid", "rigid3d")
+DEFAULT_REGISTRATION = "rigid3d"
 """Never worse than the others on data without motion, and clearly better where the head turned."""
+FrameImage = NDArray[np.float32]
+Aligner = Callable[
+    [int, FrameImage, FrameImage, FrameImage, NDArray[np.bool_], Motion], tuple[FrameImage, FrameImage, Motion]
+]
+"""From a fill frame's number, ln(mask), its variance, ln(fill), usable pixels and the motion in the plane of the image
+to ln(mask) and variance as the fill frame sees them, and the motion that was found."""
 _NOISE_FRAMES = 12
 _OUTSIDE_STEPS = 1.0
 _MOST_OUTSIDE = 0.25
@@ -43,6 +50,7 @@ def subtract(
     fill_run: RotationalRun,
     *,
     register: str = "none",
+    aligner: Aligner | None = None,
     correct_gain: bool = True,
     progress: Progress | None = None,
 ) -> Angiogram:
@@ -59,7 +67,10 @@ def subtract(
     register
         ``"none"``; ``"translation"``: shift each mask frame onto its fill frame by a
         sub-pixel displacement; ``"rigid"``: shift and turn it in its plane (only shift
-        it where the mask is interpolated over more than a few degrees).
+        it where the mask is interpolated over more than a few degrees); ``"rigid3d"``: then
+        hand it to ``aligner``, which knows about depth.
+    aligner
+        For ``"rigid3d"`` only, see :class:`DSAReconLib.fitting.head_alignment.HeadAlignment`.
     correct_gain
         Take off the exposure difference of each frame.
     progress
@@ -75,14 +86,16 @@ def subtract(
     PairingError
         ``acquisition.detector`` or ``acquisition.arc``: the runs do not belong together.
     ValueError
-        Unknown ``register``.
+        Unknown ``register``, or ``"rigid3d"`` without an aligner.
     """
     if register not in REGISTRATIONS:
         raise ValueError(f"register must be one of {', '.join(REGISTRATIONS)}; got {register!r}")
+    if (register == "rigid3d") != (aligner is not None):
+        raise ValueError("an aligner is needed for register='rigid3d', and for nothing else")
     progress = progress or SilentProgress()
     if mask_run.attributes.get("subtracted"):  # a blank mask: there is nothing to register, and no exposure of its own
         register, correct_gain = "none", False
-    job = _Subtraction(mask_run, fill_run, register, correct_gain, progress)
+    job = _Subtraction(mask_run, fill_run, register, aligner, correct_gain, progress)
     job.warn_all(check_pair(mask_run, fill_run))
     job.select_frames()
     job.measure_noise()
@@ -108,6 +121,7 @@ class _Subtraction:
     mask: RotationalRun
     fill: RotationalRun
     register: str
+    aligner: Aligner | None
     correct_gain: bool
     progress: Progress
     warnings: list[tuple[str, str]] = field(default_factory=list)
@@ -221,9 +235,13 @@ class _Subtraction:
         if self.register != "none":
             measured = np.isfinite(mask_variance + fill_variance)
             usable = measured if valid is None else measured & valid
-            turn = self.register == "rigid" and self._gap_deg(frame) <= _WIDEST_GAP_DEG
+            turn = self.register != "translation" and self._gap_deg(frame) <= _WIDEST_GAP_DEG
             motion = estimate_motion(mask_log, fill_log, usable, mask_variance, turn=turn)
-            mask_log, mask_variance = move_image(mask_log, mask_variance, motion.row_column_px, motion.turn_deg)
+            sharp = sharpness(mask_log, mask_variance)
+            if self.aligner is not None and turn:
+                mask_log, mask_variance, motion = self.aligner(frame, mask_log, mask_variance, fill_log, usable, motion)
+            else:
+                mask_log, mask_variance = move_image(mask_log, mask_variance, motion.row_column_px, motion.turn_deg)
         difference, variance = mask_log - fill_log, mask_variance + fill_variance
         if valid is not None:
             difference[~valid], variance[~valid] = 0, np.inf
@@ -231,6 +249,8 @@ class _Subtraction:
         if self.correct_gain:
             gain = correction(*frame_gain(difference, variance, valid))
             difference -= np.float32(gain) if valid is None else np.where(valid, np.float32(gain), 0)
+        if motion.moved:
+            variance += edge_variance(sharp, difference, variance)
         return difference, variance, gain, motion, clipped
 
     def _gap_deg(self, frame: int) -> float:

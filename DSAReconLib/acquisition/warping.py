@@ -143,6 +143,19 @@ def move_image(
     return result, affine_transform(around, matrix, offset, **nearest) * kept
 
 
+def image_at(
+    image: NDArray[np.float32], variance: NDArray[np.float32], place: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Image (R, C) at places (2, R, C) in (row, column), and its noise variance, as in :func:`move_image`."""
+    from scipy.ndimage import map_coordinates, maximum_filter
+
+    measured = np.isfinite(variance)
+    around = variance if measured.all() else np.where(maximum_filter(~measured, 7), np.float32(np.inf), variance)
+    result = map_coordinates(filled(image, measured), place, order=3, mode="mirror", output=np.float32)
+    near = map_coordinates(around, place, order=0, mode="constant", cval=np.inf, prefilter=False, output=np.float32)
+    return result, near * kept_noise(place[0]) * kept_noise(place[1])
+
+
 def kept_noise(places: NDArray[np.float64]) -> NDArray[np.float32]:
     """Share of the variance of white noise that is left of it between the samples of one axis, at ``places``."""
     return np.interp(places % 1.0, *_kept_noise_table()).astype(np.float32)

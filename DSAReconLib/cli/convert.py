@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("paths", metavar="PATH", nargs="+", help="files or folders that hold both runs")
     add("--layout", choices=LAYOUTS, required=True, help="what to write")
     add("--out", metavar="DIR", required=True, help="new folder")
-    add("--registration", choices=REGISTRATIONS, default="none", help="2D registration of the frames (none)")
+    add("--registration", choices=REGISTRATIONS, default="none", help="registration of mask and fill frames (none)")
     add("--correct-geometry", metavar="TABLE", help="measured deviations from the nominal poses")
     add("--subtracted", action="store_true", help="4drgs: line integrals instead of both runs")
     add("--size", type=int, metavar="N", default=256, help="4drgs: voxels per side (256)")

@@ -49,7 +49,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--fill", metavar="FILE", help="the run with contrast, instead of PATH")
     source.add_argument("--mask", metavar="FILE", help="the run without contrast, instead of PATH")
     source.add_argument(
-        "--registration", choices=REGISTRATIONS, help=f"2D registration of the frames ({DEFAULT_REGISTRATION})"
+        "--registration", choices=REGISTRATIONS, help=f"registration of mask and fill frames ({DEFAULT_REGISTRATION})"
     )
     source.add_argument(
         "--header",

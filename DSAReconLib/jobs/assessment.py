@@ -58,7 +58,7 @@ def load_case(
     DicomRunError, PairingError, GeometryError
         The runs cannot be used.
     """
-    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.jobs.subtraction import subtract_runs
 
     progress = progress or SilentProgress()
     if corrections_digest(corrections) != record.get("corrections"):
@@ -67,7 +67,7 @@ def load_case(
             hint="Name the table that it was made with by --correct-geometry; leave the option out if there was none.",
         )
     mask_run, fill_run = load_runs(paths, header=record.get("header"), corrections=corrections, progress=progress)
-    angiogram = subtract(mask_run, fill_run, register=record.get("registration", "translation"), progress=progress)
+    angiogram = subtract_runs(mask_run, fill_run, registration=record.get("registration", "translation"), progress=progress)
     _require_same_runs(angiogram, record)
     _require_same_frames(truth, angiogram)
     return ReportCase(

@@ -207,11 +207,11 @@ class _Bench:
 
 
 def _read(study: Study, comparison: Comparison, progress: Progress) -> _Bench:
-    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.jobs.subtraction import subtract_runs
 
     runs = load_runs(study.paths, corrections=comparison.corrections, progress=progress)
     job = _job(study, comparison, comparison.methods[0], comparison.view_counts[0])
-    angiogram = subtract(*runs, register=job.registration, progress=progress)
+    angiogram = subtract_runs(*runs, registration=job.registration, progress=progress)
     pictures = (pictured(runs[0]), pictured(runs[1]))
     truth = None if study.truth is None else read_case_truth(study.truth)
     nobody = np.empty(0, np.int64)

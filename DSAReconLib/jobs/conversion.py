@@ -75,7 +75,7 @@ def convert(conversion: Conversion, progress: Progress | None = None) -> Path:
         The runs cannot be used, the layout cannot hold their poses (GeometryError), or the
         folder has content (ResultError).
     """
-    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.jobs.subtraction import subtract_runs
 
     progress = progress or SilentProgress()
     out = conversion.out
@@ -86,7 +86,7 @@ def convert(conversion: Conversion, progress: Progress | None = None) -> Path:
             code="result.exists",
         )
     runs = load_runs(conversion.paths, corrections=conversion.corrections, progress=progress)
-    angiogram = subtract(*runs, register=conversion.registration, progress=progress)
+    angiogram = subtract_runs(*runs, registration=conversion.registration, progress=progress)
     progress.report("write", 0.0)
     (_write_fourdrgs if conversion.layout == "4drgs" else _write_togs)(conversion, runs, angiogram)
     progress.report("write", 1.0)

@@ -51,7 +51,8 @@ class ReconstructionJob:
     corrections
         Table (CSV or JSON) of measured deviations from the nominal poses of the C-arm.
     registration
-        2D registration of mask and fill frames: ``"rigid"`` (shift and turn), ``"translation"`` or ``"none"``.
+        Registration of mask and fill frames: ``"rigid3d"`` (rigid motion of the head in space), ``"rigid"`` (shift
+        and turn in the image), ``"translation"`` or ``"none"``.
     report
         Make ``report.html``.
     resume

@@ -73,15 +73,15 @@ def load_angiogram(
 ) -> Angiogram:
     """Read and subtract: all frames of the fill run that have a mask.
 
-    ``registration`` of the frames is ``"rigid"``, ``"translation"`` or ``"none"``; the other
-    parameters and errors are those of :func:`load_runs`.
+    ``registration`` of the frames is ``"rigid3d"``, ``"rigid"``, ``"translation"`` or ``"none"``; the
+    other parameters and errors are those of :func:`load_runs`.
     """
-    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.jobs.subtraction import subtract_runs
 
     mask_run, fill_run = load_runs(
         paths, fill=fill, mask=mask, header=header, corrections=corrections, progress=progress
     )
-    return subtract(mask_run, fill_run, register=registration, progress=progress)
+    return subtract_runs(mask_run, fill_run, registration=registration, progress=progress)
 
 
 def load_reference(paths: Sequence[str | Path]) -> NDArray[np.float32] | None:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.checkpoint import CheckpointStore
-from DSAReconLib.errors import DependencyError, DSAReconError, JobCancelled, ResourceError
+from DSAReconLib.errors import DSAReconError, JobCancelled, ResourceError
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.io.atomic import check_writable
 from DSAReconLib.io.result_folder import RECORD, write_result
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.jobs.loading import load_runs
-from DSAReconLib.jobs.log import JobLog, internal_error
+from DSAReconLib.jobs.log import JobLog, internal_error, missing_package
 from DSAReconLib.jobs.record import Plan, identity_of, pictured, run_record, view_metrics, write_report
 from DSAReconLib.jobs.recorder import Recorder
 from DSAReconLib.jobs.resources import memory_errors, require_memory, resolve_device
@@ -116,7 +116,7 @@ def _plan(job: ReconstructionJob, recorder: Recorder) -> Plan:
 
 def _load(job: ReconstructionJob, recorder: Recorder) -> tuple[Angiogram, tuple[RotationalRun, RotationalRun]]:
     """Contrast line integrals of all frames, and a few frames of the runs for the report."""
-    from DSAReconLib.acquisition.subtraction import subtract
+    from DSAReconLib.jobs.subtraction import subtract_runs
 
     with recorder.stage("read"):
         runs = load_runs(
@@ -128,7 +128,7 @@ def _load(job: ReconstructionJob, recorder: Recorder) -> tuple[Angiogram, tuple[
             progress=recorder,
         )
     with recorder.stage("subtract"):
-        angiogram = subtract(*runs, register=job.registration, progress=recorder)
+        angiogram = subtract_runs(*runs, registration=job.registration, progress=recorder)
     for code, message in angiogram.warnings:
         recorder.warn(code, message)
     return angiogram, (pictured(runs[0]), pictured(runs[1]))
@@ -193,13 +193,9 @@ def _missing_packages_named(method: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "DSAReconLib"):
-            raise
-        raise DependencyError(
-            f"{method} needs the package {package}, which is not installed.",
-            hint=f"Install {package} into this environment, or choose another method.",
-        ) from error
+        if missing := missing_package(error, method):
+            raise missing from error
+        raise
 
 
 def _finish(
