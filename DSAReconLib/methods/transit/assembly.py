@@ -21,6 +21,7 @@ from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
 from DSAReconLib.methods.transit.residual_curves import residual_excess
 from DSAReconLib.methods.transit.transit_model import transit_basis
+from DSAReconLib.methods.transit.unsteady import swings
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import DynamicVolume, Reconstruction
@@ -33,6 +34,7 @@ def assembled(
     evidence: Evidence,
     box: VolumeGrid,
     scatter_share: float,
+    swing: float,
     progress: Progress,
 ) -> Reconstruction:
     """The reconstruction of record from the last stage that ran."""
@@ -41,18 +43,24 @@ def assembled(
     if state is not None and plan is not None:
         basis = plan.basis
         volume = outputs.gaussian_volume(state, basis, box, solution.support.spacing_mm)
+        density, flow = volume.coefficients[: len(solution.delays_s)], plan.flow
     else:
         basis = transit_basis(solution.inlet, solution.delays_s)
         volume = outputs.voxel_volume(solution, basis)
         state = initial_gaussians(solution)
+        density, flow = volume.coefficients, None
+    gaussians = outputs.radiative_gaussians(state, basis)
+    if flow is not None:  # unsteady flow
+        sampled, hats = outputs.sampled_curves(state, basis, flow, solution.inlet.plateau)
+        volume, gaussians = outputs.on_voxels_of(volume, sampled, hats), outputs.radiative_gaussians(sampled, hats)
     duration = evidence.duration_s
     threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
     progress.check_cancelled()
-    maps = outputs.hemodynamic_maps(volume, solution.delays_s, threshold, duration)
+    maps = outputs.hemodynamic_maps(volume, density, solution.delays_s, threshold, duration)
     probability = outputs.vessel_probability(volume, threshold, duration)
-    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share}
+    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share, "flow_swing": swing}
     if len(solution.support):
-        model = render(state, evidence, basis)
+        model = render(state, evidence, basis, flow)
         progress.check_cancelled()
         structure = structure_in_noise(evidence, model)
         facts["structure_in_noise"] = structure
@@ -66,7 +74,7 @@ def assembled(
     return Reconstruction(
         volume,
         threshold,
-        gaussians=outputs.radiative_gaussians(state, basis),
+        gaussians=gaussians,
         native="gaussians" if refined else "volume",
         vessel_probability=probability,
         maps=maps,
@@ -104,4 +112,7 @@ def _facts(
     if plan is not None:
         facts["residual_in_noise"] = residual_excess(state, plan)
         facts["residual_curves"] = float(len(plan.basis) - len(solution.delays_s))
+        if plan.flow is not None:
+            found = swings(plan.flow, state.coefficients, state.means_mm, plan.basis)
+            facts["concentration_swing"], facts["arrival_swing_s"] = found
     return facts

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.flow_swing import STEADY_SWING
 from DSAReconLib.methods.transit.residual_curves import VESSEL_SHARE
 from DSAReconLib.methods.transit.transit_model import WIDTH_FRACTION, InletCurve
 
@@ -97,6 +98,8 @@ def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -
     if phases > 1:
         text = f"The injection has {phases:.0f} phases: vessels were searched for in each of them alone."
         found.append(("transit.phases", text))
+    if facts.get("flow_swing", 0.0) > STEADY_SWING:
+        found.append(("transit.unsteady", _unsteady_text(facts)))
     truncated = facts.get("truncated_view_share", 0.0)
     if truncated > _TRUNCATED_ALARM:
         text = f"Vessels reach the side of the detector in {100 * truncated:.0f} % of the views: they are incomplete."
@@ -110,3 +113,12 @@ def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -
         text = f"The model misses the data by {residual:.1f} times the noise within the vessels."
         found.append(("transit.residual", text))
     return tuple(found)
+
+
+def _unsteady_text(facts: dict[str, float]) -> str:
+    """How the flow swings, and whether the result follows it."""
+    if "concentration_swing" not in facts:
+        share = 100 * facts["flow_swing"]
+        return f"The flow is not steady: contrast swings by {share:.0f} % over time, which the result does not follow."
+    change, delay = 100 * facts["concentration_swing"], facts["arrival_swing_s"]
+    return f"The flow is not steady: contrast swings by {change:.0f} % and its arrival by {delay:.2f} s (both followed)."

@@ -59,9 +59,15 @@ class Config:
         200, "Adam steps of the Gaussians; 0 keeps the voxel result.", source=_OURS, minimum=0, maximum=5000
     )
     refine_batch: int = parameter(6, "Views per Adam step.", source=_OURS, minimum=1, maximum=64)
+    unsteady_flow: str = parameter(
+        "auto",
+        "Fit how concentration and arrival swing with the heart beat: auto does if the residual of vessels swings.",
+        source=_OURS,
+        choices=("auto", "on", "off"),
+    )
     residual_curves: str = parameter(
         "auto",
-        "Free temporal functions besides the transit basis: auto adds them when the residual is above the noise.",
+        "Free temporal functions besides the transit basis: auto adds them to unsteady flow that is not fitted.",
         source=_OURS,
         choices=("auto", "on", "off"),
     )

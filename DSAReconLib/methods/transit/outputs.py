@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.gaussians import voxelize_gaussians
 from DSAReconLib.methods.transit.refinement import GaussianState
+from DSAReconLib.methods.transit.unsteady import UnsteadyFlow, modulated
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, TemporalBasis
 
@@ -19,6 +23,8 @@ _GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.16, 0.25
 _OUTPUT_VOXELS, _OUTPUT_MIN_MM = 0.75, 0.4
 """Gaussians are finer than the voxels they came from: they are averaged over smaller ones."""
 _CURVE_SAMPLES = 101
+_SAMPLE_S = 0.08
+"""Step of curves under unsteady flow; the inlet curve is blurred over 0.2 s."""
 _PROBABILITY_STEEPNESS = 3.0
 
 
@@ -40,11 +46,36 @@ def gaussian_volume(state: GaussianState, basis: TemporalBasis, box: VolumeGrid,
     means, sigmas = state.means_mm, state.sigmas_mm
     total = np.ascontiguousarray(state.coefficients.sum(1, keepdims=True))
     filling = voxelize_gaussians(means, sigmas, total, grid.origin_mm, spacing_mm, every)[:, 0]
-    support = np.flatnonzero(filling > _KEEP_FILLING)
+    return _averaged(state, basis, grid, np.flatnonzero(filling > _KEEP_FILLING))
+
+
+def on_voxels_of(volume: DynamicVolume, state: GaussianState, basis: TemporalBasis) -> DynamicVolume:
+    """The Gaussians averaged over the voxels of another volume."""
+    assert volume.support is not None
+    return _averaged(state, basis, volume.grid, volume.support)
+
+
+def sampled_curves(
+    state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow, plateau: float
+) -> tuple[GaussianState, TemporalBasis]:
+    """The same Gaussians with their curves under unsteady flow, linear between samples."""
+    duration = float(basis.times_s[-1])
+    times = np.linspace(0, duration, max(3, math.ceil(duration / _SAMPLE_S) + 1))
+    curves = modulated(flow, state.coefficients, state.means_mm, basis, times).amplitudes.T
+    hats = TemporalBasis(times, np.float32(plateau) * np.eye(len(times), dtype=np.float32))
+    return replace(state, coefficients=np.ascontiguousarray(np.maximum(curves, 0) / np.float32(plateau))), hats
+
+
+def _averaged(
+    state: GaussianState, basis: TemporalBasis, grid: VolumeGrid, support: NDArray[np.int64]
+) -> DynamicVolume:
+    """Mean of the Gaussians over the listed voxels of a grid of cubic voxels."""
     index = np.full(grid.num_voxels, -1, np.int32)
     index[support] = np.arange(len(support))
     index = index.reshape(grid.shape_zyx)
-    values = voxelize_gaussians(means, sigmas, state.coefficients, grid.origin_mm, spacing_mm, index)
+    values = voxelize_gaussians(
+        state.means_mm, state.sigmas_mm, state.coefficients, grid.origin_mm, grid.spacing_mm[0], index
+    )
     return DynamicVolume(grid, np.ascontiguousarray(values.T), basis, support)
 
 
@@ -76,13 +107,18 @@ def vessel_probability(volume: DynamicVolume, threshold: float, duration_s: floa
 
 
 def hemodynamic_maps(
-    volume: DynamicVolume, delays_s: NDArray[np.float64], threshold: float, duration_s: float
+    volume: DynamicVolume,
+    density: NDArray[np.float32],
+    delays_s: NDArray[np.float64],
+    threshold: float,
+    duration_s: float,
 ) -> dict[str, NDArray[np.float32]]:
     """Maps (z, y, x), NaN outside vessels.
 
     ``time_to_peak`` (s after the first frame), ``mean_transit_time`` (s after the inlet: mean of
     the transit density), ``blood_volume`` (opacified share of the voxel) and ``blood_flow``
-    (largest transit density, 1/s: the share that one inlet second fills).
+    (largest transit density, 1/s: the share that one inlet second fills). ``density`` (K, N)
+    are the shares of the volume's voxels that fill with each of the delays (K,).
     """
     times = np.linspace(0, duration_s, _CURVE_SAMPLES)
     count = volume.coefficients.shape[1]
@@ -92,7 +128,6 @@ def hemodynamic_maps(
         curves = volume.curves(times, block)
         peak_time[block] = times[curves.argmax(1)]
         inside[block] = curves.max(1) >= threshold
-    density = volume.coefficients[: len(delays_s)]
     filling = density.sum(0)
     step = float(delays_s[1] - delays_s[0]) if len(delays_s) > 1 else duration_s
     transit = (delays_s.astype(np.float32) @ density) / np.maximum(filling, np.float32(1e-9))

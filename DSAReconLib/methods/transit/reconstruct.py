@@ -23,12 +23,14 @@ from DSAReconLib.methods.transit.calibration import (
 )
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
+from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
 from DSAReconLib.methods.transit.inlet import estimate_inlet
-from DSAReconLib.methods.transit.refinement import RefinementPlan, initial_gaussians, refine_step, render
-from DSAReconLib.methods.transit.residual_curves import needs_residual_curves, widened_plan
+from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, refine_step, render
+from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.saved_state import SavedState
 from DSAReconLib.methods.transit.support import WINDOW_SHARE, candidate_support
 from DSAReconLib.methods.transit.transit_model import transit_basis, transit_delays
+from DSAReconLib.methods.transit.unsteady import steady_flow
 from DSAReconLib.methods.transit.voxel_stage import data_problem, first_solution, reweighted_solution
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import Reconstruction
@@ -36,8 +38,8 @@ from DSAReconLib.reconstruction import Reconstruction
 _VOXELS_PER_PIXEL = 0.87
 _SPACING_MAX_MM = 0.8
 _PIXELS_PER_VOXEL_MIN = 0.15
-_RESIDUAL_DECISION = 0.25
-"""Share of the refinement after which residual curves may be added; the calibration repeats as often."""
+_FLOW_DECISION = 0.25
+"""Share of the refinement after which unsteady flow may be fitted; the calibration repeats as often."""
 _ARRAYS_PER_VOXEL = 7
 """Coefficient-sized arrays that the solver holds at once."""
 _IMAGE_SETS = 8
@@ -103,7 +105,7 @@ def reconstruct(
         saved, plan = _refined(job, saved)
         state = saved.gaussians
     evidence = calibrated(job.evidence, saved.calibration)
-    return assembled(saved.solution, state, plan, evidence, job.box, saved.calibration.scatter, progress)
+    return assembled(saved.solution, state, plan, evidence, job.box, saved.calibration.scatter, saved.swing, progress)
 
 
 def _job(
@@ -195,29 +197,44 @@ def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) ->
 
 
 def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
-    """Gaussians after all steps, with residual curves if the data ask for them."""
+    """Gaussians after all steps, and unsteady flow if the data ask for it."""
     config, solution = job.config, saved.solution
     plan = _plan(job, saved)
     transit_functions = len(plan.basis)
     state = saved.gaussians or initial_gaussians(solution)
     if state.coefficients.shape[1] > transit_functions:
         plan = widened_plan(plan, solution.inlet)
-    decision = round(_RESIDUAL_DECISION * config.refine_steps)
+    decision = round(_FLOW_DECISION * config.refine_steps)
     while state.step < config.refine_steps:
         job.progress.check_cancelled()
         if state.step in (decision, 2 * decision, 3 * decision):
-            calibration = _aligned(job, saved.calibration, render(state, plan.evidence, plan.basis))
+            model = render(state, plan.evidence, plan.basis, plan.flow)
+            calibration = _aligned(job, saved.calibration, model)
             saved = replace(saved, calibration=calibration)
             plan = replace(plan, evidence=calibrated(job.evidence, calibration))
-        undecided = state.step == decision and config.residual_curves != "off" and len(plan.basis) == transit_functions
-        if undecided and (config.residual_curves == "on" or needs_residual_curves(state, plan)):
-            plan = widened_plan(plan, solution.inlet)
-            state = state.widened(len(plan.basis) - transit_functions)
+            if state.step == decision and plan.flow is None and len(plan.basis) == transit_functions:
+                saved = replace(saved, swing=flow_swing(state, plan, model))
+                state, plan = _following_flow(job, saved, state, plan)
+                saved = replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)
         job.progress.report("refine", state.step / config.refine_steps, metrics={"residual": residual})
         saved = replace(saved, gaussians=state)
         job.save(saved, force=False)
     return saved, plan
+
+
+def _following_flow(
+    job: _Job, saved: SavedState, state: GaussianState, plan: RefinementPlan
+) -> tuple[GaussianState, RefinementPlan]:
+    """What the steps need to follow flow that swings: two fields, or else free functions of time."""
+    config, unsteady = job.config, saved.swing > STEADY_SWING
+    if config.unsteady_flow == "on" or (unsteady and config.unsteady_flow == "auto"):
+        plan = replace(plan, flow=steady_flow(state.means_mm, plan.evidence.duration_s, len(plan.evidence)))
+    if config.residual_curves == "on" or (unsteady and config.residual_curves == "auto" and plan.flow is None):
+        functions = len(plan.basis)
+        plan = widened_plan(plan, saved.solution.inlet)
+        state = state.widened(len(plan.basis) - functions)
+    return state, plan
 
 
 def _plan(job: _Job, saved: SavedState) -> RefinementPlan:
@@ -231,4 +248,5 @@ def _plan(job: _Job, saved: SavedState) -> RefinementPlan:
         job.config.refine_steps,
         job.config.refine_batch,
         job.config.seed,
+        saved.flow,
     )

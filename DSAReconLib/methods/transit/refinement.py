@@ -19,6 +19,7 @@ from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaus
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.unsteady import UnsteadyFlow, modulated, update_flow
 from DSAReconLib.methods.transit.voxel_stage import PRUNE_FILLING, TransitSolution
 from DSAReconLib.reconstruction import DynamicVolume, TemporalBasis
 
@@ -115,6 +116,8 @@ class RefinementPlan:
         Voxel size of the stage before: the unit of lengths.
     steps, batch, seed
         Number of steps, views per step, seed of the order.
+    flow
+        Fields of unsteady flow, which the steps fit as well; none while the flow is steady.
     """
 
     evidence: Evidence
@@ -124,6 +127,7 @@ class RefinementPlan:
     steps: int
     batch: int
     seed: int
+    flow: UnsteadyFlow | None = None
 
     def views(self, step: int) -> NDArray[np.int64]:
         """Views of one step: every n-th, with an offset that runs through all of them at random."""
@@ -163,11 +167,12 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     huber = np.float32(_HUBER_NOISE * plan.evidence.noise)
     slope = np.clip(residual / huber, -1, 1)
     slope *= weights
-    amplitudes = curves @ state.coefficients.T
+    amplitudes = amplitudes_at(plan.evidence.times_s[views], state, plan.basis, plan.flow)
     by_shape, by_amplitude = gaussian_gradients(
         state.means_mm, state.sigmas_mm, amplitudes, records, slope, APERTURE_PX2
     )
-    _update(state, plan, by_shape.sum(0), by_amplitude.T @ curves + _mass_slope(state, plan, len(views)))
+    by_coefficient = by_amplitude.T @ curves if plan.flow is None else _follow_flow(state, plan, views, by_amplitude)
+    _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(views)))
     state.step += 1
     if state.step % _PRUNE_EVERY == 0 and state.step <= plan.steps - _PRUNE_PAUSE:
         state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
@@ -186,7 +191,7 @@ def without_ghosts(state: GaussianState, plan: RefinementPlan) -> GaussianState:
     if not len(state.shapes):
         return state
     volume, cell = cell_volume(state, plan)
-    model = render(state, plan.evidence, plan.basis)
+    model = render(state, plan.evidence, plan.basis, plan.flow)
     residual = model - plan.evidence.line_integrals
     residual *= residual
     residual *= plan.evidence.weights
@@ -210,10 +215,34 @@ def cell_volume(state: GaussianState, plan: RefinementPlan) -> tuple[DynamicVolu
     return DynamicVolume(grid, sums, plan.basis, support), cell
 
 
-def render(state: GaussianState, evidence: Evidence, basis: TemporalBasis) -> NDArray[np.float32]:
+def amplitudes_at(
+    times_s: NDArray[np.float64], state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow | None
+) -> NDArray[np.float32]:
+    """Central attenuation (V, N) of the Gaussians at times (V,), 1/mm."""
+    if flow is None:
+        return basis.at(times_s) @ state.coefficients.T
+    return modulated(flow, state.coefficients, state.means_mm, basis, times_s).amplitudes
+
+
+def _follow_flow(
+    state: GaussianState, plan: RefinementPlan, views: NDArray[np.int64], by_amplitude: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """One step of the fields of unsteady flow; gradient (N, K) by the coefficients before it."""
+    flow, evidence = plan.flow, plan.evidence
+    assert flow is not None
+    curves = modulated(flow, state.coefficients, state.means_mm, plan.basis, evidence.times_s[views])
+    # squared residuals over twice the noise's variance, in units of the Huber loss, of all views
+    prior = evidence.noise / _HUBER_NOISE * len(views) / len(evidence)
+    update_flow(flow, curves.by_fields(by_amplitude), prior=prior, decay=_RATE_DECAY ** (state.step / plan.steps))
+    return curves.by_coefficients(by_amplitude)
+
+
+def render(
+    state: GaussianState, evidence: Evidence, basis: TemporalBasis, flow: UnsteadyFlow | None = None
+) -> NDArray[np.float32]:
     """Line integrals (V, R, C) of the Gaussians at the views of ``evidence``."""
     images = np.empty((len(evidence), *evidence.geometry.detector_shape), np.float32)
-    amplitudes = basis.at(evidence.times_s) @ state.coefficients.T
+    amplitudes = amplitudes_at(evidence.times_s, state, basis, flow)
     records = view_records(evidence.geometry)
     render_gaussians(state.means_mm, state.sigmas_mm, amplitudes, records, images, APERTURE_PX2)
     return images
@@ -224,7 +253,7 @@ def _residual(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Model minus data at some views, their records, and the basis at their times."""
     part = plan.evidence.select(views)
-    residual = render(state, part, plan.basis)
+    residual = render(state, part, plan.basis, plan.flow)
     residual -= part.line_integrals
     return residual, view_records(part.geometry), plan.basis.at(part.times_s)
 

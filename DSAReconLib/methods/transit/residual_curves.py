@@ -14,25 +14,19 @@ _FUNCTIONS_MAX = 24
 _VIEWS_PER_FUNCTION = 1.25
 _SCALE = 0.5
 _RATE = 1 / 3
-_EXCESS = 1.15
 VESSEL_SHARE = 0.1
 """Vessels are where the model exceeds this share of the median view's largest line integral."""
 
 
 def residual_excess(state: GaussianState, plan: RefinementPlan) -> float:
     """Weighted rms residual within the projected vessels in units of the noise."""
-    model = render(state, plan.evidence, plan.basis)
+    model = render(state, plan.evidence, plan.basis, plan.flow)
     vessel = model > VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
     vessel &= plan.evidence.weights > 0
     if not vessel.any():
         return 0.0
     residual = (model - plan.evidence.line_integrals)[vessel]
     return float(np.sqrt(np.mean(residual**2 * plan.evidence.weights[vessel]))) / plan.evidence.noise
-
-
-def needs_residual_curves(state: GaussianState, plan: RefinementPlan) -> bool:
-    """Whether the vessels' residual is more than noise."""
-    return residual_excess(state, plan) > _EXCESS
 
 
 def widened_plan(plan: RefinementPlan, inlet: InletCurve) -> RefinementPlan:

@@ -14,6 +14,7 @@ from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.refinement import GaussianState
 from DSAReconLib.methods.transit.support import Support
 from DSAReconLib.methods.transit.transit_model import InletCurve
+from DSAReconLib.methods.transit.unsteady import UnsteadyFlow
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 
 
@@ -31,12 +32,18 @@ class SavedState:
         Corrections of the measurement that follow from the solution.
     gaussians
         State of the refinement, once it has begun.
+    flow
+        Fields of unsteady flow, once they are fitted.
+    swing
+        What the decision on them rested on (:func:`~DSAReconLib.methods.transit.flow_swing.flow_swing`).
     """
 
     rounds: int
     solution: TransitSolution
     calibration: Calibration
     gaussians: GaussianState | None = None
+    flow: UnsteadyFlow | None = None
+    swing: float = 0.0
 
 
 def job_key(evidence: Evidence, config: Config) -> str:
@@ -62,11 +69,14 @@ def save(checkpoint: CheckpointStore, key: str, state: SavedState) -> None:
         "inlet_values": solution.inlet.values,
         "delays_s": solution.delays_s,
         "coefficients": solution.coefficients,
+        "swing": state.swing,
     }
     if state.gaussians is not None:
         gaussians = state.gaussians
         arrays |= {"shapes": gaussians.shapes, "mixture": gaussians.coefficients, "step": gaussians.step}
         arrays |= {f"moment{n}": moment for n, moment in enumerate(gaussians.moments)}
+    if state.flow is not None:
+        arrays |= {f"flow_{name}": value for name, value in state.flow.arrays().items()}
     checkpoint.save(**arrays)
 
 
@@ -86,5 +96,9 @@ def load(checkpoint: CheckpointStore | None, key: str) -> SavedState | None:
     if "shapes" in arrays:
         moments = tuple(arrays[f"moment{n}"] for n in range(4))
         gaussians = GaussianState(arrays["shapes"], arrays["mixture"], moments, int(arrays["step"]))  # type: ignore[arg-type]
+    flow = None
+    if "flow_values" in arrays:
+        stored = {name.removeprefix("flow_"): value for name, value in arrays.items() if name.startswith("flow_")}
+        flow = UnsteadyFlow.from_arrays(stored)
     calibration = Calibration(arrays["shifts_px"], arrays["background"], float(arrays["scatter"]))
-    return SavedState(int(arrays["rounds"]), solution, calibration, gaussians)
+    return SavedState(int(arrays["rounds"]), solution, calibration, gaussians, flow, float(arrays["swing"]))

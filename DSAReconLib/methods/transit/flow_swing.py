@@ -1,0 +1,57 @@
+"""Tell steady flow from unsteady flow by the temporal structure of what the fit leaves.
+
+The size of the residual does not: voxels, scatter and the finite number of Gaussians leave
+more than the noise of any flow. But they leave it in every region with either sign from view to
+view, or all the time, whereas flow that swings dims and brightens whole regions for several views.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients
+from DSAReconLib.kernels.sparse.views import view_records
+from DSAReconLib.methods.transit.refinement import APERTURE_PX2, GaussianState, RefinementPlan
+from DSAReconLib.methods.transit.unsteady import steady_flow
+
+STEADY_SWING = 0.035
+"""Steady flow swings less: 0.014 on matched flow, 0.087 on pulsatile flow (30 views)."""
+_SMOOTHING = np.array([0.25, 0.5, 0.25])
+
+
+def flow_swing(state: GaussianState, plan: RefinementPlan, model: NDArray[np.float32]) -> float:
+    """Relative swing of the contrast of regions of 2 cm over time that a steady model does not follow.
+
+    In every view the residual is fitted by the model's image of each region alone; what
+    remains of the factors after smoothing over three views, less their mean over time, is
+    averaged (rms, weighted by contrast).
+
+    Parameters
+    ----------
+    model
+        Line integrals (V, R, C) of the Gaussians.
+    """
+    evidence = plan.evidence
+    amplitudes = plan.basis.at(evidence.times_s) @ state.coefficients.T
+    regions = steady_flow(state.means_mm, evidence.duration_s, len(evidence)).in_space(state.means_mm)
+
+    def per_region(images: NDArray[np.float32]) -> NDArray[np.float64]:
+        _, slope = gaussian_gradients(
+            state.means_mm,
+            state.sigmas_mm,
+            amplitudes,
+            view_records(evidence.geometry),
+            images * evidence.weights,
+            APERTURE_PX2,
+        )
+        return np.asarray((regions.T @ (amplitudes * slope).T).T, float)
+
+    missed, contrast = per_region(evidence.line_integrals - model), per_region(model)
+    if contrast.sum() <= 0:
+        return 0.0
+    mean = missed.sum(0) / np.maximum(contrast.sum(0), 1e-9)
+    smooth = [ndimage.convolve1d(part, _SMOOTHING, axis=0, mode="constant") for part in (missed, contrast)]
+    swing = smooth[0] / np.maximum(smooth[1], 1e-9) - mean
+    return float(np.sqrt((contrast * swing**2).sum() / contrast.sum()))
