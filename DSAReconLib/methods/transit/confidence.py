@@ -53,7 +53,7 @@ def confidence_features(volume: DynamicVolume, evidence: Evidence, model: NDArra
     features = np.empty((len(points), 3), np.float32)
     for start in range(0, len(points), _CHUNK):
         part = slice(start, start + _CHUNK)
-        projector = SparseProjector(points[part], spacing, evidence.geometry)
+        projector = SparseProjector(points[part], spacing, evidence.geometry, evidence.kernels)
         own = (basis @ boxed[:, part]) * np.float32(3 * spacing)
         features[part] = _features(projector, own, images, evidence.weights, noise)
     return features

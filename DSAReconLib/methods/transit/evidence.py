@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, SparseKernels
 
 _WEIGHT_MAX = 4.0
 _SAMPLE_PIXELS = 2_000_000
@@ -31,6 +32,8 @@ class Evidence:
         Pose and time per view.
     duration_s
         Length of the fill run.
+    kernels
+        Where the work on voxels, Gaussians and images is done; the arrays here are numpy's.
     """
 
     line_integrals: NDArray[np.float32]
@@ -39,6 +42,7 @@ class Evidence:
     geometry: ConeBeamGeometry
     times_s: NDArray[np.float64]
     duration_s: float
+    kernels: SparseKernels = CPU_KERNELS
 
     def __len__(self) -> int:
         return len(self.geometry)
@@ -75,8 +79,8 @@ class Evidence:
         )
 
 
-def gather_evidence(angiogram: Angiogram) -> Evidence:
-    """Sort, weight and measure the noise of an angiogram's views."""
+def gather_evidence(angiogram: Angiogram, kernels: SparseKernels = CPU_KERNELS) -> Evidence:
+    """Sort, weight and measure the noise of an angiogram's views, to be worked on by ``kernels``."""
     order = np.argsort(angiogram.times_s, kind="stable")
     chosen = angiogram.select(order)
     values = np.ascontiguousarray(chosen.line_integrals, np.float32)
@@ -92,6 +96,7 @@ def gather_evidence(angiogram: Angiogram) -> Evidence:
         chosen.geometry,
         np.asarray(chosen.times_s, float),
         max(float(chosen.duration_s), float(chosen.times_s.max()), 1e-3),
+        kernels,
     )
 
 

@@ -89,7 +89,7 @@ def _free_curves(
 
     Full gradients only: hats are seen by one or two views each, ordered subsets diverge.
     """
-    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry)
+    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry, evidence.kernels)
     basis = hat_basis(evidence.times_s, knots_s)
     problem = LinearProblem(projector, basis, evidence.line_integrals, evidence.weights)
     curvature = problem.curvature()
@@ -238,7 +238,7 @@ def _projected(
     delays_s: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """Line integrals (V, R, C) of listed voxels."""
-    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry)
+    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry, evidence.kernels)
     basis = transit_basis(inlet, delays_s).at(evidence.times_s)
     return projector.project(basis, np.ascontiguousarray(coefficients))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import VolumeGrid
+from DSAReconLib.kernels.sparse.backend import sparse_kernels
 from DSAReconLib.methods.transit import saved_state
 from DSAReconLib.methods.transit.assembly import assembled
 from DSAReconLib.methods.transit.calibration import (
@@ -60,6 +61,8 @@ class _Job:
     def save(self, state: SavedState, *, force: bool = True) -> None:
         """Write the state if there is a checkpoint store and (unless forced) it is time to."""
         if self.checkpoint is not None and (force or self.checkpoint.due()):
+            if state.gaussians is not None:
+                state = replace(state, gaussians=state.gaussians.moved(self.evidence.kernels.host))
             saved_state.save(self.checkpoint, self.key, state)
 
 
@@ -84,8 +87,8 @@ def reconstruct(
     config
         Parameters.
     device
-        There are no GPU kernels yet: other devices than ``"cpu"`` are warned of
-        (``transit.cpu_only``) and everything runs on the CPU.
+        ``"cpu"``, ``"cuda"`` or ``"cuda:i"``: where support, solves and refinement are computed;
+        calibration and outputs stay on the CPU.
     progress, checkpoint
         Where to report, and where to keep the state after each stage.
 
@@ -94,10 +97,14 @@ def reconstruct(
     Reconstruction
         Native form Gaussians (voxels if ``config.refine_steps`` is 0), with maps of time to
         peak, mean transit time, blood volume and flow, and confidence.
+
+    Raises
+    ------
+    DependencyError
+        A CUDA device is asked for that cannot be used.
     """
-    if not device.startswith("cpu"):
-        progress.warn("transit.cpu_only", f"This method has no GPU kernels yet: it runs on the CPU, not on {device}.")
-    job = _job(angiogram, grid, config, progress, checkpoint)
+    evidence = gather_evidence(angiogram, sparse_kernels(device))
+    job = _job(evidence, grid, config, progress, checkpoint)
     saved = saved_state.load(checkpoint, job.key)
     saved = _voxel_rounds(job, saved or _first_round(job))
     state, plan = None, None
@@ -109,10 +116,9 @@ def reconstruct(
 
 
 def _job(
-    angiogram: Angiogram, grid: VolumeGrid, config: Config, progress: Progress, checkpoint: CheckpointStore | None
+    evidence: Evidence, grid: VolumeGrid, config: Config, progress: Progress, checkpoint: CheckpointStore | None
 ) -> _Job:
-    """Weigh the data, choose voxel size and binning, warn of what can be seen at once."""
-    evidence = gather_evidence(angiogram)
+    """Choose voxel size and binning."""
     spacing = config.spacing_mm
     if spacing is None:
         spacing = min(max(_VOXELS_PER_PIXEL * evidence.pixel_mm, config.spacing_min_mm), _SPACING_MAX_MM)
@@ -198,10 +204,10 @@ def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) ->
 
 def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
     """Gaussians after all steps, and unsteady flow if the data ask for it."""
-    config, solution = job.config, saved.solution
+    config, solution, kernels = job.config, saved.solution, job.evidence.kernels
     plan = _plan(job, saved)
     transit_functions = len(plan.basis)
-    state = saved.gaussians or initial_gaussians(solution)
+    state = (saved.gaussians or initial_gaussians(solution)).moved(kernels.array)
     if state.coefficients.shape[1] > transit_functions:
         plan = widened_plan(plan, solution.inlet)
     decision = round(_FLOW_DECISION * config.refine_steps)
@@ -213,14 +219,15 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
             saved = replace(saved, calibration=calibration)
             plan = replace(plan, evidence=calibrated(job.evidence, calibration))
             if state.step == decision and plan.flow is None and len(plan.basis) == transit_functions:
+                state = state.moved(kernels.host)
                 saved = replace(saved, swing=flow_swing(state, plan, model))
                 state, plan = _following_flow(job, saved, state, plan)
-                saved = replace(saved, flow=plan.flow)
+                state, saved = state.moved(kernels.array), replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)
         job.progress.report("refine", state.step / config.refine_steps, metrics={"residual": residual})
         saved = replace(saved, gaussians=state)
         job.save(saved, force=False)
-    return saved, plan
+    return replace(saved, gaussians=state.moved(kernels.host)), plan
 
 
 def _following_flow(

@@ -8,14 +8,14 @@ run continues exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.geometry import VolumeGrid
-from DSAReconLib.kernels.sparse.descent import adam_step
-from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians
+from DSAReconLib.kernels.sparse.backend import Array
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
@@ -48,6 +48,9 @@ _GAUSSIAN_VOLUME = (2 * math.pi) ** 1.5
 class GaussianState:
     """Parameters of N Gaussians and the moments of Adam; changes in place.
 
+    Arrays are numpy's, but of the kernels' device between the steps of the refinement
+    (:meth:`moved`); properties and :meth:`subset` are for the former.
+
     Parameters
     ----------
     shapes
@@ -60,9 +63,9 @@ class GaussianState:
         Number of steps done.
     """
 
-    shapes: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-    moments: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    shapes: Array
+    coefficients: Array
+    moments: tuple[Array, Array, Array, Array]
     step: int = 0
 
     @property
@@ -79,6 +82,11 @@ class GaussianState:
     def volumes_mm3(self) -> NDArray[np.float32]:
         """Fully opacified volume that each Gaussian stands for (N,), mm^3."""
         return np.float32(_GAUSSIAN_VOLUME) * self.sigmas_mm**3 * self.coefficients.sum(1)
+
+    def moved(self, move: Callable[[Array], Array]) -> GaussianState:
+        """The same state with ``move`` applied to every array."""
+        moments = tuple(move(moment) for moment in self.moments)
+        return GaussianState(move(self.shapes), move(self.coefficients), moments, self.step)  # type: ignore[arg-type]
 
     def subset(self, keep: NDArray[np.bool_]) -> GaussianState:
         """Only the Gaussians for which ``keep`` (N,) is true."""
@@ -160,25 +168,29 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     residual : float
         Weighted root mean square residual of the step's views in units of the noise.
     """
-    views = plan.views(state.step)
-    residual, records, curves = _residual(state, plan, views)
-    weights = plan.evidence.weights[views]
-    normalized = float(np.sqrt(np.mean(residual * residual * weights))) / plan.evidence.noise
-    huber = np.float32(_HUBER_NOISE * plan.evidence.noise)
-    slope = np.clip(residual / huber, -1, 1)
+    kernels, part = plan.evidence.kernels, plan.evidence.select(plan.views(state.step))
+    curves, weights = kernels.array(plan.basis.at(part.times_s)), kernels.array(part.weights)
+    records, amplitudes = view_records(part.geometry), amplitudes_at(part, state, plan.basis, plan.flow)
+    shape = part.geometry.detector_shape
+    residual = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
+    residual -= kernels.array(part.line_integrals)
+    normalized = math.sqrt(float((residual * residual * weights).mean())) / part.noise
+    slope = (residual / (_HUBER_NOISE * part.noise)).clip(-1, 1)
     slope *= weights
-    amplitudes = amplitudes_at(plan.evidence.times_s[views], state, plan.basis, plan.flow)
-    by_shape, by_amplitude = gaussian_gradients(
-        state.means_mm, state.sigmas_mm, amplitudes, records, slope, APERTURE_PX2
-    )
-    by_coefficient = by_amplitude.T @ curves if plan.flow is None else _follow_flow(state, plan, views, by_amplitude)
-    _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(views)))
+    by_shape, by_amplitude = kernels.gaussian_gradients(state.shapes, amplitudes, records, slope, APERTURE_PX2)
+    by_coefficient = by_amplitude.T @ curves if plan.flow is None else _follow_flow(state, plan, part, by_amplitude)
+    _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(part)))
     state.step += 1
-    if state.step % _PRUNE_EVERY == 0 and state.step <= plan.steps - _PRUNE_PAUSE:
-        state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
     if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
-        state = without_ghosts(state, plan)
+        state = _pruned(state.moved(kernels.host), plan).moved(kernels.array)
     return state, normalized
+
+
+def _pruned(state: GaussianState, plan: RefinementPlan) -> GaussianState:
+    """Without small Gaussians (not shortly before the end) and without ghosts."""
+    if state.step <= plan.steps - _PRUNE_PAUSE:
+        state = state.subset(state.volumes_mm3 > _PRUNE_VOXELS * plan.spacing_mm**3)
+    return without_ghosts(state, plan)
 
 
 def without_ghosts(state: GaussianState, plan: RefinementPlan) -> GaussianState:
@@ -215,80 +227,59 @@ def cell_volume(state: GaussianState, plan: RefinementPlan) -> tuple[DynamicVolu
     return DynamicVolume(grid, sums, plan.basis, support), cell
 
 
-def amplitudes_at(
-    times_s: NDArray[np.float64], state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow | None
-) -> NDArray[np.float32]:
-    """Central attenuation (V, N) of the Gaussians at times (V,), 1/mm."""
+def amplitudes_at(evidence: Evidence, state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow | None) -> Array:
+    """Central attenuation (V, N) of the Gaussians at the times of the views, 1/mm."""
+    kernels = evidence.kernels
     if flow is None:
-        return basis.at(times_s) @ state.coefficients.T
-    return modulated(flow, state.coefficients, state.means_mm, basis, times_s).amplitudes
+        return kernels.array(basis.at(evidence.times_s)) @ kernels.array(state.coefficients).T
+    host = state.moved(kernels.host)
+    return kernels.array(modulated(flow, host.coefficients, host.means_mm, basis, evidence.times_s).amplitudes)
 
 
-def _follow_flow(
-    state: GaussianState, plan: RefinementPlan, views: NDArray[np.int64], by_amplitude: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """One step of the fields of unsteady flow; gradient (N, K) by the coefficients before it."""
-    flow, evidence = plan.flow, plan.evidence
+def _follow_flow(state: GaussianState, plan: RefinementPlan, part: Evidence, by_amplitude: Array) -> Array:
+    """One step of the fields of unsteady flow, on the host; gradient (N, K) by the coefficients before it."""
+    kernels, flow, host = part.kernels, plan.flow, state.moved(part.kernels.host)
     assert flow is not None
-    curves = modulated(flow, state.coefficients, state.means_mm, plan.basis, evidence.times_s[views])
+    slope = kernels.host(by_amplitude)
+    curves = modulated(flow, host.coefficients, host.means_mm, plan.basis, part.times_s)
     # squared residuals over twice the noise's variance, in units of the Huber loss, of all views
-    prior = evidence.noise / _HUBER_NOISE * len(views) / len(evidence)
-    update_flow(flow, curves.by_fields(by_amplitude), prior=prior, decay=_RATE_DECAY ** (state.step / plan.steps))
-    return curves.by_coefficients(by_amplitude)
+    prior = part.noise / _HUBER_NOISE * len(part) / len(plan.evidence)
+    update_flow(flow, curves.by_fields(slope), prior=prior, decay=_RATE_DECAY ** (state.step / plan.steps))
+    return kernels.array(curves.by_coefficients(slope))
 
 
 def render(
     state: GaussianState, evidence: Evidence, basis: TemporalBasis, flow: UnsteadyFlow | None = None
 ) -> NDArray[np.float32]:
     """Line integrals (V, R, C) of the Gaussians at the views of ``evidence``."""
-    images = np.empty((len(evidence), *evidence.geometry.detector_shape), np.float32)
-    amplitudes = amplitudes_at(evidence.times_s, state, basis, flow)
+    kernels, shape = evidence.kernels, evidence.geometry.detector_shape
+    amplitudes = amplitudes_at(evidence, state, basis, flow)
     records = view_records(evidence.geometry)
-    render_gaussians(state.means_mm, state.sigmas_mm, amplitudes, records, images, APERTURE_PX2)
-    return images
+    return kernels.host(kernels.render_gaussians(kernels.array(state.shapes), amplitudes, records, shape, APERTURE_PX2))
 
 
-def _residual(
-    state: GaussianState, plan: RefinementPlan, views: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Model minus data at some views, their records, and the basis at their times."""
-    part = plan.evidence.select(views)
-    residual = render(state, part, plan.basis, plan.flow)
-    residual -= part.line_integrals
-    return residual, view_records(part.geometry), plan.basis.at(part.times_s)
-
-
-def _mass_slope(state: GaussianState, plan: RefinementPlan, views: int) -> NDArray[np.float32]:
+def _mass_slope(state: GaussianState, plan: RefinementPlan, views: int) -> Array:
     """Gradient (N, K) of the L1 penalty on projected mass."""
-    projected = np.float32(_GAUSSIAN_VOLUME / plan.evidence.pixel_mm**2) * state.sigmas_mm**3
-    height = plan.basis.values.max(1)
-    return (np.float32(_SPARSITY * views) * projected)[:, None] * (height / np.maximum(plan.rates, 1e-3))[None]
+    kernels = plan.evidence.kernels
+    projected = (_GAUSSIAN_VOLUME / plan.evidence.pixel_mm**2) * kernels.exp(state.shapes[:, 3]) ** 3
+    height = plan.basis.values.max(1) / np.maximum(plan.rates, 1e-3)
+    return (_SPARSITY * views * projected)[:, None] * kernels.array(height)[None]
 
 
-def _update(
-    state: GaussianState,
-    plan: RefinementPlan,
-    shape_gradient: NDArray[np.float32],
-    coefficient_gradient: NDArray[np.float32],
-) -> None:
+def _update(state: GaussianState, plan: RefinementPlan, shape_gradient: Array, coefficient_gradient: Array) -> None:
     """Adam on shapes and coefficients, then the bounds."""
+    kernels = plan.evidence.kernels
     decay = _RATE_DECAY ** (state.step / plan.steps)
     center = _RATE_CENTER_VOXELS * plan.spacing_mm
     rates = np.array([center, center, center, _RATE_LOG_SIGMA], np.float32) * np.float32(decay)
     step = state.step + 1
     first, second, first_coefficients, second_coefficients = state.moments
-    shape_rates = np.broadcast_to(rates, state.shapes.shape)
-    adam_step(state.shapes, shape_gradient, (first, second), shape_rates, step=step, betas=_BETAS)
-    size = np.maximum(state.coefficients.max(1, keepdims=True), np.float32(_COEFFICIENT_FLOOR))
-    coefficient_rates = np.float32(_RATE_COEFFICIENT * decay) * size * plan.rates
-    adam_step(
-        state.coefficients,
-        np.ascontiguousarray(coefficient_gradient, np.float32),
-        (first_coefficients, second_coefficients),
-        coefficient_rates,
-        step=step,
-        betas=_BETAS,
-    )
-    np.maximum(state.coefficients, 0, out=state.coefficients)
+    shape_rates = kernels.array(np.broadcast_to(rates, tuple(state.shapes.shape)))
+    kernels.adam_step(state.shapes, shape_gradient, (first, second), shape_rates, step=step, betas=_BETAS)
+    size = kernels.row_maxima(state.coefficients, _COEFFICIENT_FLOOR)
+    coefficient_rates = (_RATE_COEFFICIENT * decay) * size * kernels.array(plan.rates)
+    moments = (first_coefficients, second_coefficients)
+    kernels.adam_step(state.coefficients, coefficient_gradient, moments, coefficient_rates, step=step, betas=_BETAS)
+    kernels.bound(state.coefficients, 0.0, None)
     low, high = math.log(_SIGMA_MIN_VOXELS * plan.spacing_mm), math.log(_SIGMA_MAX_VOXELS * plan.spacing_mm)
-    np.clip(state.shapes[:, 3], low, high, out=state.shapes[:, 3])
+    kernels.bound(state.shapes[:, 3], low, high)

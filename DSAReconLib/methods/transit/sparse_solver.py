@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.sparse.descent import accelerated_step, extrapolate, proximal_step
+from DSAReconLib.kernels.sparse.backend import Array, SparseKernels
 from DSAReconLib.operators.sparse import SparseProjector
 
 _SUBSET_MOMENTUM_MAX = 6.0
@@ -34,12 +34,25 @@ class LinearProblem:
         Temporal functions at the views' times (V, K).
     images, weights
         Line integrals and weights (V, R, C).
+
+    Arrays are numpy's, and so is what the methods take and give, or, after :meth:`resident`,
+    all are arrays of the projector's device.
     """
 
     projector: SparseProjector
-    basis: NDArray[np.float32]
-    images: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    basis: Array
+    images: Array
+    weights: Array
+
+    @property
+    def kernels(self) -> SparseKernels:
+        """Where the problem is solved."""
+        return self.projector.kernels
+
+    def resident(self) -> LinearProblem:
+        """The same problem with its arrays on the device."""
+        move = self.kernels.array
+        return LinearProblem(self.projector, move(self.basis), move(self.images), move(self.weights))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,24 +63,24 @@ class LinearProblem:
         """The same problem with some of the views."""
         return LinearProblem(self.projector[views], self.basis[views], self.images[views], self.weights[views])
 
-    def residual(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+    def residual(self, coefficients: Array) -> Array:
         """Model minus data (V, R, C)."""
         residual = self.projector.project(self.basis, coefficients)
         residual -= self.images
         return residual
 
-    def gradient(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+    def gradient(self, coefficients: Array) -> Array:
         """Gradient (K, N) of the data term."""
         residual = self.residual(coefficients)
         residual *= self.weights
         return self.projector.backproject(self.basis, residual)
 
-    def curvature(self) -> NDArray[np.float32]:
+    def curvature(self) -> Array:
         """Diagonal majorizer B^T A^T W A B 1 (K, N) of the Hessian."""
-        images = self.projector.project(self.basis, np.ones(self.shape, np.float32))
+        images = self.projector.project(self.basis, self.kernels.full(self.shape, 1.0, like=self.images))
         images *= self.weights
         curvature = self.projector.backproject(self.basis, images)
-        curvature += np.float32(1e-6 * float(curvature.max(initial=0.0)) + 1e-20)
+        curvature += 1e-6 * (float(curvature.max()) if self.shape[1] else 0.0) + 1e-20
         return curvature
 
 
@@ -96,27 +109,30 @@ def solve(
     after_pass
         Called with the number of passes done; may raise to cancel.
     """
-    current = np.zeros(problem.shape, np.float32) if start is None else start.copy()
-    curvature = problem.curvature()
+    kernels, problem = problem.kernels, problem.resident()
+    current = kernels.full(problem.shape, 0.0, like=problem.images) if start is None else kernels.copy_of(start)
+    curvature, penalty = problem.curvature(), kernels.array(penalty)
     parts = [problem.part(slice(first, None, subsets)) for first in range(subsets)] if subsets > 1 else [problem]
     _subset_passes(parts, current, curvature, penalty, epochs, after_pass)
-    return _full_steps(problem, current, curvature, penalty, full_steps, lambda done: after_pass(epochs + done))
+    _full_steps(problem, current, curvature, penalty, full_steps, lambda done: after_pass(epochs + done))
+    return kernels.host(current)
 
 
 def _subset_passes(
     parts: list[LinearProblem],
-    current: NDArray[np.float32],
-    curvature: NDArray[np.float32],
-    penalty: NDArray[np.float32],
+    current: Array,
+    curvature: Array,
+    penalty: Array,
     epochs: int,
     after_pass: Callable[[int], None],
 ) -> None:
     """Accelerated ordered-subset passes; updates ``current``."""
-    point, momentum = current.copy(), 1.0
+    kernels = parts[0].kernels
+    point, momentum = kernels.copy_of(current), 1.0
     for epoch in range(epochs):
         for part in parts:
             following = min((1 + math.sqrt(1 + 4 * momentum**2)) / 2, _SUBSET_MOMENTUM_MAX)
-            accelerated_step(
+            kernels.accelerated_step(
                 point,
                 current,
                 part.gradient(point),
@@ -131,19 +147,19 @@ def _subset_passes(
 
 def _full_steps(
     problem: LinearProblem,
-    current: NDArray[np.float32],
-    curvature: NDArray[np.float32],
-    penalty: NDArray[np.float32],
+    current: Array,
+    curvature: Array,
+    penalty: Array,
     steps: int,
     after_pass: Callable[[int], None],
-) -> NDArray[np.float32]:
-    """Accelerated full-gradient steps with restart; returns ``current``."""
-    point, momentum = current.copy(), 1.0
+) -> None:
+    """Accelerated full-gradient steps with restart; updates ``current``."""
+    kernels = problem.kernels
+    point, momentum = kernels.copy_of(current), 1.0
     for step in range(steps):
-        uphill = proximal_step(point, current, problem.gradient(point), curvature, penalty)
+        uphill = kernels.proximal_step(point, current, problem.gradient(point), curvature, penalty)
         momentum = 1.0 if uphill > 0 else momentum
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        extrapolate(point, current, (momentum - 1) / following)
+        kernels.extrapolate(point, current, (momentum - 1) / following)
         momentum = following
         after_pass(step)
-    return current

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.views import view_records
-from DSAReconLib.kernels.sparse.windows import OUTSIDE, window_scores
+from DSAReconLib.kernels.sparse.windows import OUTSIDE
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.progress import Progress
 
@@ -141,7 +141,8 @@ def _score_box(
     evidence: Evidence, grid: VolumeGrid, stops: NDArray[np.int32], threshold: float, progress: Progress
 ) -> tuple[Support, NDArray[np.float32]]:
     """Score every voxel of a grid, a slab at a time."""
-    images, records = _score_images(evidence, grid.spacing_mm[0]), view_records(evidence.geometry)
+    kernels = evidence.kernels
+    images, records = kernels.array(_score_images(evidence, grid.spacing_mm[0])), view_records(evidence.geometry)
     depth, height, width = grid.shape_zyx
     slab = max(1, _SLAB_POINTS // (height * width))
     found, scores = [], []
@@ -149,11 +150,11 @@ def _score_box(
         progress.check_cancelled()
         progress.report("support", start / depth)
         stop = min(start + slab, depth)
-        index = _positions(start, stop, height, width)
-        part = Support(grid, index)
-        score = window_scores(np.ascontiguousarray(part.points_mm.T), images, records, stops, threshold)
-        found.append(index[score > 0])
-        scores.append(score[score > 0])
+        points = kernels.slice_points(grid, start, stop)
+        score = kernels.host(kernels.window_scores(points, images, records, stops, threshold))
+        hit = np.flatnonzero(score)
+        found.append(np.stack(np.unravel_index(hit + start * height * width, grid.shape_zyx), -1).astype(np.int32))
+        scores.append(score[hit])
     return Support(grid, np.concatenate(found)), np.concatenate(scores)
 
 
@@ -161,13 +162,15 @@ def _scores(
     evidence: Evidence, support: Support, stops: NDArray[np.int32], threshold: float, progress: Progress
 ) -> NDArray[np.float32]:
     """Scores (N,) of listed voxels."""
-    images, records = _score_images(evidence, support.spacing_mm), view_records(evidence.geometry)
+    kernels = evidence.kernels
+    images, records = kernels.array(_score_images(evidence, support.spacing_mm)), view_records(evidence.geometry)
     points = np.ascontiguousarray(support.points_mm.T)
     scores = np.empty(len(support), np.float32)
     for start in range(0, len(support), _SLAB_POINTS):
         progress.check_cancelled()
         part = slice(start, start + _SLAB_POINTS)
-        scores[part] = window_scores(np.ascontiguousarray(points[:, part]), images, records, stops, threshold)
+        some = np.ascontiguousarray(points[:, part])
+        scores[part] = kernels.window_scores(some, images, records, stops, threshold)
     return scores
 
 

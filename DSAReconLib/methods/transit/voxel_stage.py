@@ -68,7 +68,9 @@ class TransitSolution:
 
 def data_problem(solution: TransitSolution, evidence: Evidence) -> LinearProblem:
     """Data term for a solution's support and inlet curve."""
-    projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, evidence.geometry)
+    projector = SparseProjector(
+        solution.support.points_mm, solution.support.spacing_mm, evidence.geometry, evidence.kernels
+    )
     basis = transit_basis(solution.inlet, solution.delays_s).at(evidence.times_s)
     return LinearProblem(projector, basis, evidence.line_integrals, evidence.weights)
 
@@ -79,7 +81,7 @@ def uniform_penalty(support: Support, plateau: float, evidence: Evidence, sparsi
     The gradient that a missing vessel of thickness ``sparsity_mm`` would cause in all views, or,
     where it is larger, that noise causes; both at the voxel's own mean data weight.
     """
-    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry)
+    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry, evidence.kernels)
     ones = np.ones((len(evidence), 1), np.float32)
     trust = projector.backproject(ones, evidence.weights)[0]
     trust /= np.maximum(projector.backproject(ones, np.ones_like(evidence.weights))[0], np.float32(1e-9))

@@ -8,7 +8,8 @@ from helpers.cases import small_case
 
 from DSAReconLib.acquisition.subtraction import subtract
 from DSAReconLib.checkpoint import CheckpointStore
-from DSAReconLib.errors import JobCancelled
+from DSAReconLib.errors import DependencyError, JobCancelled
+from DSAReconLib.kernels import backend
 from DSAReconLib.methods.parameters import build_config
 from DSAReconLib.methods.registry import DEFAULT_METHOD, METHODS
 from DSAReconLib.methods.transit.reconstruct import reconstruct
@@ -133,7 +134,7 @@ def test_six_unevenly_timed_views_do(case):
     assert len(result.gaussians) > 20
 
 
-def test_a_gpu_that_cannot_be_used_is_warned_of_once(case):
-    progress = SilentProgress()
-    run(case[0], {"refine_steps": 0, "epochs": 1, "reweightings": 0}, device="cuda", progress=progress)
-    assert [code for code, _ in progress.warnings] == ["transit.cpu_only"]
+def test_a_gpu_that_cannot_be_used_is_an_error_before_the_work_begins(case, monkeypatch):
+    monkeypatch.setattr(backend, "cuda_problem", lambda: "there is none")
+    with pytest.raises(DependencyError, match="there is none"):
+        run(case[0], device="cuda")
