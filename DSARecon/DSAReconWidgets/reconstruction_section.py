@@ -185,6 +185,7 @@ def _devices() -> list[tuple[str, str, str]]:
 
 def _registrations() -> list[tuple[str, str, str]]:
     return [
+        (_("motion in space"), "rigid3d", _("Each frame of the mask is moved as the head moved in space.")),
         (_("shift and turn"), "rigid", _("Each frame is shifted and turned onto the mask.")),
         (_("shift only"), "translation", _("Each frame is shifted onto the mask.")),
         (_("none"), "none", _("For runs without any motion of the patient.")),

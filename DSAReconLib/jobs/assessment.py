@@ -67,7 +67,8 @@ def load_case(
             hint="Name the table that it was made with by --correct-geometry; leave the option out if there was none.",
         )
     mask_run, fill_run = load_runs(paths, header=record.get("header"), corrections=corrections, progress=progress)
-    angiogram = subtract_runs(mask_run, fill_run, registration=record.get("registration", "translation"), progress=progress)
+    registration = record.get("registration", "translation")
+    angiogram = subtract_runs(mask_run, fill_run, registration=registration, progress=progress)
     _require_same_runs(angiogram, record)
     _require_same_frames(truth, angiogram)
     return ReportCase(

@@ -235,6 +235,17 @@ def test_scatter_is_found_from_contrast_that_anatomy_hides(clean, geometry):
     assert after < 0.25 * before
 
 
+def test_edges_that_a_moved_mask_missed_are_not_taken_for_dense_bone(clean, geometry):
+    values, variance = scattered(4 * clean, 0.08)
+    variance[:, :, ::9] *= 20
+    variance[:, :, 1::9] *= 20
+    evidence = gather_evidence(Angiogram(values, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
+    calibration = no_calibration(evidence)
+    for _ in range(6):
+        calibration = replace(calibration, scatter=updated_scatter(evidence, calibration, 4 * clean))
+    assert calibration.scatter == pytest.approx(0.08 / 1.08, rel=0.25)
+
+
 def test_no_scatter_is_found_where_there_is_none(clean, geometry):
     values, variance = scattered(4 * clean, 0.0)
     evidence = gather_evidence(Angiogram(values, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
