@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--views", default="30")
     parser.add_argument("--variants", default="full")
     parser.add_argument("--register", default="none", choices=("none", "translation", "rigid"))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--png", type=Path, help="folder for maximum intensity projections beside the truth")
@@ -83,14 +84,15 @@ def main() -> None:
         for views in map(int, options.views.split(",")):
             for variant in options.variants.split(","):
                 overrides = VARIANTS[variant] | {n: json.loads(v) for n, v in (s.split("=", 1) for s in options.set)}
-                result, metrics = measure(angiogram, truth, reference, views, Config(**overrides))
+                config = Config(**overrides)
+                result, metrics = measure(angiogram, truth, reference, views, config, options.device)
                 report(case.name, views, variant, metrics, result, options.out)
                 if options.png:
                     draw(result, reference, options.png / f"{case.name}_{views}_{variant.replace(' ', '_')}.png")
 
 
 def measure(
-    angiogram: Angiogram, truth: Any, reference: Any, views: int, config: Config
+    angiogram: Angiogram, truth: Any, reference: Any, views: int, config: Config, device: str
 ) -> tuple[Reconstruction, dict[str, float]]:
     """Reconstruct from evenly spaced views and compare with truth and held-out frames."""
     count = len(angiogram)
@@ -100,7 +102,7 @@ def measure(
     selected = angiogram.select(chosen)
     before = forget_peak_gb()
     start, cpu = time.perf_counter(), time.process_time()
-    result = reconstruct(selected, grid, config, device="cpu", progress=SilentProgress())
+    result = reconstruct(selected, grid, config, device=device, progress=SilentProgress())
     metrics = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     metrics["peak_gb"] = memory_gb("VmHWM") - before
     kernels, frames = result.gaussians, angiogram.select(heldout)

@@ -13,7 +13,6 @@ from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.descent import extrapolate, proximal_step
 from DSAReconLib.kernels.sparse.neighborhoods import neighborhood_sums
 from DSAReconLib.kernels.sparse.views import view_records
-from DSAReconLib.kernels.sparse.voxels import splat_voxels
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem
 from DSAReconLib.methods.transit.support import Support, coarse_scores
@@ -252,19 +251,19 @@ def _normal_equations(
     progress: Progress,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normal matrix and right side of the least squares for the inlet's knots, view by view."""
-    response = _knot_responses(evidence.times_s, delays_s, knots_s)
-    records = view_records(evidence.geometry)
-    points = np.ascontiguousarray(support.points_mm.T)
-    images = np.empty((len(delays_s), *evidence.geometry.detector_shape), np.float32)
+    response, kernels = _knot_responses(evidence.times_s, delays_s, knots_s), evidence.kernels
+    records, shape = view_records(evidence.geometry), evidence.geometry.detector_shape
+    points, coefficients = kernels.array(np.ascontiguousarray(support.points_mm.T)), kernels.array(coefficients)
     matrix, right = np.zeros((len(knots_s),) * 2), np.zeros(len(knots_s))
     for view in range(len(evidence)):
         progress.check_cancelled()
         same_view = np.ascontiguousarray(np.broadcast_to(records[view], (len(delays_s), records.shape[1])))
-        splat_voxels(points, coefficients, support.spacing_mm**3, same_view, images)
+        images = kernels.splat_voxels(points, coefficients, support.spacing_mm**3, same_view, shape)
         flat = images.reshape(len(delays_s), -1)
-        weighted = flat * evidence.weights[view].ravel()
-        matrix += response[view].T @ (weighted @ flat.T) @ response[view]
-        right += response[view].T @ (weighted @ evidence.line_integrals[view].ravel())
+        weighted = flat * kernels.array(evidence.weights[view].ravel())
+        matrix += response[view].T @ kernels.host(weighted @ flat.T) @ response[view]
+        measured = kernels.array(evidence.line_integrals[view].ravel())
+        right += response[view].T @ kernels.host(weighted @ measured)
     return matrix, right
 
 
