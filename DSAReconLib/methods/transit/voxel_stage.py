@@ -178,7 +178,10 @@ def _solved(
     progress: Progress,
 ) -> TransitSolution:
     """Solution of the penalized problem, warm-started."""
-    passes = config.epochs + full_steps
+    subsets = max(1, min(_SUBSETS_MAX, len(evidence) // _VIEWS_PER_SUBSET))
+    # few views give few subsets: more passes, so that the reweighted problem gets as many updates
+    epochs = config.epochs * _SUBSETS_MAX // subsets if full_steps else config.epochs
+    passes = epochs + full_steps
 
     def after_pass(done: int) -> None:
         progress.check_cancelled()
@@ -188,8 +191,8 @@ def _solved(
         data_problem(solution, evidence),
         penalty,
         start=solution.coefficients,
-        epochs=config.epochs,
-        subsets=max(1, min(_SUBSETS_MAX, len(evidence) // _VIEWS_PER_SUBSET)),
+        epochs=epochs,
+        subsets=subsets,
         full_steps=full_steps,
         after_pass=after_pass,
     )
