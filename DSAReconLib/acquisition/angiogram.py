@@ -34,6 +34,9 @@ class Angiogram:
         SOP Instance UIDs of the runs.
     warnings
         (code, message) pairs collected on the way here.
+    counting_share
+        Part of ``variance`` (V, R, C) that is counting noise and tells the intensity; the
+        rest is what moving a frame leaves at edges. ``None`` = all of it.
     """
 
     line_integrals: NDArray[np.float32]
@@ -44,6 +47,7 @@ class Angiogram:
     frame_index: NDArray[np.int64]
     source_uids: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    counting_share: NDArray[np.float16] | None = None
 
     def __post_init__(self) -> None:
         views = len(self.geometry)
@@ -52,6 +56,8 @@ class Angiogram:
             raise ValueError(f"line_integrals must have shape {shape}; got {self.line_integrals.shape}")
         if np.broadcast_shapes(self.variance.shape, shape) != shape:
             raise ValueError(f"variance must be broadcastable to {shape}; got {self.variance.shape}")
+        if self.counting_share is not None and self.counting_share.shape != shape:
+            raise ValueError(f"counting_share must have shape {shape}; got {self.counting_share.shape}")
         if self.times_s.shape != (views,) or self.frame_index.shape != (views,):
             raise ValueError(f"times_s and frame_index must have shape ({views},)")
 
@@ -69,6 +75,7 @@ class Angiogram:
             geometry=self.geometry[index],
             times_s=self.times_s[index],
             frame_index=self.frame_index[index],
+            counting_share=None if self.counting_share is None else self.counting_share[index],
         )
 
     def binned(self, factor: int) -> Angiogram:
@@ -80,9 +87,15 @@ class Angiogram:
             return whole.reshape(len(images), rows, factor, columns, factor).mean((2, 4), dtype=np.float32)
 
         full = np.broadcast_to(self.variance, self.line_integrals.shape)
+        share = self.counting_share
+        if share is not None:
+            finite = np.where(np.isfinite(full), full, 0)
+            share = blocks(finite * share) / np.maximum(blocks(finite), np.float32(1e-12))
+            share = np.clip(share, np.float32(1e-3), 1).astype(np.float16)
         return replace(
             self,
             line_integrals=blocks(self.line_integrals),
             variance=blocks(full) / np.float32(factor * factor),
             geometry=self.geometry.binned(factor),
+            counting_share=share,
         )

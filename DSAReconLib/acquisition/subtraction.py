@@ -41,6 +41,8 @@ _INTERPOLATED_STEPS = 0.25
 _WIDEST_GAP_DEG = 1.6
 # Frames are independent of each other; more threads than this only wait for the interpreter.
 _MOST_THREADS = 4
+# float16 divides by nothing smaller without loss.
+_LEAST_SHARE = 1e-3
 # Motion beyond this is worth a note.
 _NOTED_PX = 0.1
 
@@ -100,6 +102,7 @@ def subtract(
     job.select_frames()
     job.measure_noise()
     line_integrals, variance = job.subtract_frames()
+    moved = any(motion.moved for motion in job.motions)
     job.summarize(line_integrals, variance)
     frames = job.frames
     return Angiogram(
@@ -111,6 +114,7 @@ def subtract(
         frame_index=frames,
         source_uids=tuple(dict.fromkeys(u for u in (mask_run.sop_instance_uid, fill_run.sop_instance_uid) if u)),
         warnings=tuple(dict.fromkeys((*mask_run.warnings, *fill_run.warnings, *job.warnings))),
+        counting_share=job.counting_share if moved else None,
     )
 
 
@@ -200,6 +204,7 @@ class _Subtraction:
         shape = (len(self.frames), *self.fill.geometry.detector_shape)
         try:
             line_integrals, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+            self.counting_share = np.ones(shape, np.float16)
         except MemoryError:
             raise ResourceError(
                 f"The subtraction needs {2 * np.prod(shape, dtype=float) * 4 / 1e9:.1f} GB of memory.",
@@ -209,9 +214,11 @@ class _Subtraction:
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             results = pool.map(self._subtract_frame, self.frames.tolist())
             try:
-                for view, (difference, spread, gain, motion, clipped) in enumerate(results):
+                for view, (difference, spread, edges, gain, motion, clipped) in enumerate(results):
                     self.progress.check_cancelled()
                     line_integrals[view], variance[view] = difference, spread
+                    if edges is not None:
+                        self.counting_share[view] = np.maximum(1 - edges / spread, _LEAST_SHARE)
                     self.clippings.append(clipped)
                     self.gains.append(gain)
                     self.motions.append(motion)
@@ -222,8 +229,8 @@ class _Subtraction:
 
     def _subtract_frame(
         self, frame: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, Motion, Clipping | None]:
-        """Line integrals and variance (R, C); the exposure difference and motion taken off; what is clipped."""
+    ) -> tuple[FrameImage, FrameImage, FrameImage | None, float, Motion, Clipping | None]:
+        """Line integrals, variance and its part from edges (R, C); exposure difference and motion; what is clipped."""
         mask_log, mask_variance = self.interpolated.at(frame)
         fill = self.fill.intensity[frame]
         fill_log, fill_variance = self.fill_noise.log(fill), smooth_log_variance(self.fill_noise, fill)
@@ -249,9 +256,10 @@ class _Subtraction:
         if self.correct_gain:
             gain = correction(*frame_gain(difference, variance, valid))
             difference -= np.float32(gain) if valid is None else np.where(valid, np.float32(gain), 0)
-        if motion.moved:
-            variance += edge_variance(sharp, difference, variance)
-        return difference, variance, gain, motion, clipped
+        edges = edge_variance(sharp, difference, variance) if motion.moved else None
+        if edges is not None:
+            variance += edges
+        return difference, variance, edges, gain, motion, clipped
 
     def _gap_deg(self, frame: int) -> float:
         """Angle from a fill frame to the nearest mask frame."""

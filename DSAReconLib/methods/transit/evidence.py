@@ -34,6 +34,8 @@ class Evidence:
         Length of the fill run.
     kernels
         Where the work on voxels, Gaussians and images is done; the arrays here are numpy's.
+    counting_share
+        Part of the variance that is counting noise (V, R, C); ``None`` = all of it.
     """
 
     line_integrals: NDArray[np.float32]
@@ -43,6 +45,7 @@ class Evidence:
     times_s: NDArray[np.float64]
     duration_s: float
     kernels: SparseKernels = CPU_KERNELS
+    counting_share: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.geometry)
@@ -61,6 +64,7 @@ class Evidence:
             weights=self.weights[index],
             geometry=self.geometry[index],
             times_s=self.times_s[index],
+            counting_share=None if self.counting_share is None else self.counting_share[index],
         )
 
     def binned(self, factor: int) -> Evidence:
@@ -70,12 +74,17 @@ class Evidence:
         weights = _block_sums(self.weights, factor)
         values = _block_sums(self.line_integrals * self.weights, factor)
         np.divide(values, weights, out=values, where=weights > 0)
+        share = self.counting_share
+        if share is not None:
+            counting = _block_sums(self.weights / share, factor)
+            share = np.divide(weights, counting, out=np.ones_like(weights), where=counting > 0)
         return replace(
             self,
             line_integrals=values,
             weights=weights / np.float32(factor * factor),
             noise=self.noise / factor,
             geometry=self.geometry.binned(factor),
+            counting_share=share,
         )
 
 
@@ -97,6 +106,7 @@ def gather_evidence(angiogram: Angiogram, kernels: SparseKernels = CPU_KERNELS) 
         np.asarray(chosen.times_s, float),
         max(float(chosen.duration_s), float(chosen.times_s.max()), 1e-3),
         kernels,
+        None if chosen.counting_share is None else chosen.counting_share.astype(np.float32),
     )
 
 

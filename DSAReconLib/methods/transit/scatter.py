@@ -28,9 +28,6 @@ _SHARE_MAX = 0.4
 _PRIMARY_MIN = 0.25
 """At most three quarters of an intensity are taken for scatter."""
 _EXPONENT_MAX = 5.0
-_EDGE_PX = 5
-_EDGE_DEPTH = 1.5
-"""Edges of bone that a moved mask frame misses have more variance than their counts explain: so much, on such lines."""
 
 Image = NDArray[np.float32]
 
@@ -97,23 +94,18 @@ def _scatter_images(evidence: Evidence) -> Iterator[tuple[Image, Image, Image]]:
     F = M e^-D: it tells the intensity M up to a factor, which cancels.
     """
     sigma = _KERNEL_MM / float(np.linalg.norm(evidence.geometry.detector_u_mm[0]))
-    for values, weights in zip(evidence.line_integrals, evidence.weights):
+    for view, (values, weights) in enumerate(zip(evidence.line_integrals, evidence.weights)):
+        counting = weights if evidence.counting_share is None else weights / evidence.counting_share[view]
         transmitted = ndimage.uniform_filter(np.exp(-np.clip(values, -1, _EXPONENT_MAX)), 3)
         smooth = -np.log(transmitted)  # as the variance was smoothed
         measured = weights > 0
-        mask = ndimage.gaussian_filter(_without_edges(weights * (1 + np.exp(smooth))), 1.0)
+        mask = ndimage.gaussian_filter(counting * (1 + np.exp(smooth)), 1.0)
         typical = np.float32(np.median(mask[measured])) if measured.any() else np.float32(1)
         mask = np.where(measured, np.maximum(mask, np.float32(1e-3) * typical), typical)
         ceiling = np.float32(_OPEN_FIELD) * typical
         scatter_mask = _smooth(np.minimum(mask, ceiling), sigma)
         scatter_fill = _smooth(np.minimum(mask * np.exp(-smooth), ceiling), sigma)
         yield (scatter_mask / mask).astype(np.float32), (scatter_fill / mask).astype(np.float32), smooth
-
-
-def _without_edges(counts: Image) -> Image:
-    """Counts that were taken from a variance, on thin lines of much lower ones taken from beside the line."""
-    around = ndimage.grey_closing(counts, (_EDGE_PX, _EDGE_PX))
-    return np.where(around > np.float32(_EDGE_DEPTH) * counts, around, counts)
 
 
 def _smooth(image: Image, sigma_px: float) -> Image:
