@@ -11,13 +11,13 @@ from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import outputs
 from DSAReconLib.methods.transit.assumptions import (
     failed_assumptions,
-    injection_phases,
     structure_in_noise,
     truncated_share,
 )
 from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
 from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.phases import injection_phases
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
 from DSAReconLib.methods.transit.residual_curves import residual_excess
 from DSAReconLib.methods.transit.transit_model import transit_basis

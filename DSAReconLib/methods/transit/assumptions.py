@@ -9,12 +9,10 @@ from scipy import ndimage
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.flow_swing import STEADY_SWING
 from DSAReconLib.methods.transit.residual_curves import VESSEL_SHARE
-from DSAReconLib.methods.transit.transit_model import WIDTH_FRACTION, InletCurve
+from DSAReconLib.methods.transit.transit_model import InletCurve
 
 _BORDER_PIXELS = 3
 _CLEAR_NOISE = 6.0
-_PAUSE_FRACTION = 0.25
-_PHASE_MIN_S = 0.2
 _STRUCTURE_BLUR_PX = 2.0
 
 _RESIDUAL_ALARM = 4.0
@@ -59,15 +57,6 @@ def _reaches_border(image: NDArray[np.float32], weights: NDArray[np.float32], le
     return False
 
 
-def injection_phases(inlet: InletCurve) -> int:
-    """How often the inlet curve rises above 40 % of its plateau after it was below 25 %, for 0.2 s at least."""
-    step = float(inlet.times_s[1] - inlet.times_s[0])
-    pieces, count = ndimage.label(inlet.values > _PAUSE_FRACTION * inlet.plateau)
-    above = inlet.values >= WIDTH_FRACTION * inlet.plateau
-    lasting = ndimage.sum_labels(above, pieces, np.arange(1, count + 1)) * step >= _PHASE_MIN_S
-    return int(np.count_nonzero(lasting))
-
-
 def structure_in_noise(evidence: Evidence, model: NDArray[np.float32]) -> float:
     """Rms of what is left beside the vessels after blurring, in units of what noise alone would leave."""
     vessel = model > 0.2 * VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
@@ -96,7 +85,7 @@ def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -
         found.append(("transit.long_bolus", "The bolus lasts for most of the run: timing rests on few views."))
     phases = facts.get("injection_phases", 1)
     if phases > 1:
-        text = f"The injection has {phases:.0f} phases: vessels were searched for in each of them alone."
+        text = f"The injection has {phases:.0f} phases: each fills vessels for a short time only."
         found.append(("transit.phases", text))
     if facts.get("flow_swing", 0.0) > STEADY_SWING:
         found.append(("transit.unsteady", _unsteady_text(facts)))

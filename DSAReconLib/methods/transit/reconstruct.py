@@ -26,6 +26,7 @@ from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
 from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
 from DSAReconLib.methods.transit.inlet import estimate_inlet
+from DSAReconLib.methods.transit.phases import views_of_all_phases
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, refine_step, render
 from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.saved_state import SavedState
@@ -143,11 +144,12 @@ def _first_round(job: _Job) -> SavedState:
     level = config.support_noise * evidence.noise
     inlet = estimate_inlet(evidence, job.box, noise_level=level, progress=job.progress)
     delays = transit_delays(inlet, step_s=config.delay_step_s, delays_max=config.delays_max)
+    searched, width = views_of_all_phases(evidence, inlet)
     support, reached = candidate_support(
-        evidence,
+        searched,
         job.box,
         spacing_mm=job.spacing_mm,
-        window_s=WINDOW_SHARE * inlet.width_s,
+        window_s=WINDOW_SHARE * width,
         threshold=level,
         voxels_max=_voxels_max(job, len(delays)),
         progress=job.progress,

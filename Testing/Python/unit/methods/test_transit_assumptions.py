@@ -11,11 +11,11 @@ from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.methods.parameters import build_config
 from DSAReconLib.methods.transit.assumptions import (
     failed_assumptions,
-    injection_phases,
     structure_in_noise,
     truncated_share,
 )
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.phases import injection_phases
 from DSAReconLib.methods.transit.reconstruct import reconstruct
 from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times
 from DSAReconLib.progress import SilentProgress
