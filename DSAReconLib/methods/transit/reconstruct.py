@@ -27,7 +27,14 @@ from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
 from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
 from DSAReconLib.methods.transit.inlet import estimate_inlet
 from DSAReconLib.methods.transit.phases import views_of_all_phases
-from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, refine_step, render
+from DSAReconLib.methods.transit.refinement import (
+    GaussianState,
+    RefinementPlan,
+    initial_gaussians,
+    refine_step,
+    refinement_steps,
+    render,
+)
 from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.saved_state import SavedState
 from DSAReconLib.methods.transit.support import WINDOW_SHARE, candidate_support
@@ -206,14 +213,14 @@ def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) ->
 
 def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
     """Gaussians after all steps, and unsteady flow if the data ask for it."""
-    config, solution, kernels = job.config, saved.solution, job.evidence.kernels
+    solution, kernels = saved.solution, job.evidence.kernels
     plan = _plan(job, saved)
     transit_functions = len(plan.basis)
     state = (saved.gaussians or initial_gaussians(solution)).moved(kernels.array)
     if state.coefficients.shape[1] > transit_functions:
         plan = widened_plan(plan, solution.inlet)
-    decision = round(_FLOW_DECISION * config.refine_steps)
-    while state.step < config.refine_steps:
+    decision = round(_FLOW_DECISION * plan.steps)
+    while state.step < plan.steps:
         job.progress.check_cancelled()
         if state.step in (decision, 2 * decision, 3 * decision):
             model = render(state, plan.evidence, plan.basis, plan.flow)
@@ -226,7 +233,7 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
                 state, plan = _following_flow(job, saved, state, plan)
                 state, saved = state.moved(kernels.array), replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)
-        job.progress.report("refine", state.step / config.refine_steps, metrics={"residual": residual})
+        job.progress.report("refine", state.step / plan.steps, metrics={"residual": residual})
         saved = replace(saved, gaussians=state)
         job.save(saved, force=False)
     return replace(saved, gaussians=state.moved(kernels.host)), plan
@@ -254,7 +261,7 @@ def _plan(job: _Job, saved: SavedState) -> RefinementPlan:
         basis,
         np.ones(len(basis), np.float32),
         saved.solution.support.spacing_mm,
-        job.config.refine_steps,
+        refinement_steps(job.config.refine_steps, len(job.evidence)),
         job.config.refine_batch,
         job.config.seed,
         saved.flow,

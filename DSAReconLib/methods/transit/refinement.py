@@ -39,6 +39,8 @@ _SPARSITY = 0.006
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
 _PRUNE_PAUSE = 20
+_STEPS_VIEWS = 20
+"""With fewer views the steps grow in proportion, up to twice as many: ghosts give way slowly."""
 _CONFIDENCE_MIN = 0.5
 """Gaussians whose surroundings are vessel with a lower probability are ghosts more often than not."""
 _GAUSSIAN_VOLUME = (2 * math.pi) ** 1.5
@@ -142,6 +144,11 @@ class RefinementPlan:
         batches = math.ceil(len(self.evidence) / self.batch)
         order = np.random.default_rng([self.seed, step // batches]).permutation(batches)
         return np.arange(order[step % batches], len(self.evidence), batches)
+
+
+def refinement_steps(steps: int, views: int) -> int:
+    """Number of Adam steps from the number asked for and the number of views."""
+    return round(steps * min(max(_STEPS_VIEWS / views, 1.0), 2.0))
 
 
 def initial_gaussians(solution: TransitSolution) -> GaussianState:
