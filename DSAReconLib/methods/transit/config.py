@@ -59,15 +59,12 @@ class Config:
         200, "Adam steps of the Gaussians; 0 keeps the voxel result.", source=_OURS, minimum=0, maximum=5000
     )
     refine_batch: int = parameter(6, "Views per Adam step.", source=_OURS, minimum=1, maximum=64)
-    unsteady_flow: str = parameter(
-        "auto",
-        "Fit how concentration and arrival swing with the heart beat: auto does if the residual of vessels swings.",
-        source=_OURS,
-        choices=("auto", "on", "off"),
+    unsteady_flow: bool = parameter(
+        True, "Fit how concentration and arrival swing, smoothly in space and time (heart beat).", source=_OURS
     )
     residual_curves: str = parameter(
         "auto",
-        "Free temporal functions besides the transit basis: auto adds them to unsteady flow that is not fitted.",
+        "Free temporal functions besides the transit basis: auto adds them to flow that swings if that is not fitted.",
         source=_OURS,
         choices=("auto", "on", "off"),
     )

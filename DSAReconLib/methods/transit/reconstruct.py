@@ -48,7 +48,7 @@ _VOXELS_PER_PIXEL = 0.87
 _SPACING_MAX_MM = 0.8
 _PIXELS_PER_VOXEL_MIN = 0.15
 _FLOW_DECISION = 0.25
-"""Share of the refinement after which unsteady flow may be fitted; the calibration repeats as often."""
+"""Share of the refinement after which unsteady flow is fitted; the calibration repeats as often."""
 _ARRAYS_PER_VOXEL = 7
 """Coefficient-sized arrays that the solver holds at once."""
 _IMAGE_SETS = 8
@@ -212,7 +212,7 @@ def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) ->
 
 
 def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
-    """Gaussians after all steps, and unsteady flow if the data ask for it."""
+    """Gaussians and fields of unsteady flow after all steps."""
     solution, kernels = saved.solution, job.evidence.kernels
     plan = _plan(job, saved)
     transit_functions = len(plan.basis)
@@ -242,9 +242,9 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
 def _following_flow(
     job: _Job, saved: SavedState, state: GaussianState, plan: RefinementPlan
 ) -> tuple[GaussianState, RefinementPlan]:
-    """What the steps need to follow flow that swings: two fields, or else free functions of time."""
+    """What the steps need to follow flow that swings: two fields, or free functions of time."""
     config, unsteady = job.config, saved.swing > STEADY_SWING
-    if config.unsteady_flow == "on" or (unsteady and config.unsteady_flow == "auto"):
+    if config.unsteady_flow:
         plan = replace(plan, flow=steady_flow(state.means_mm, plan.evidence.duration_s, len(plan.evidence)))
     if config.residual_curves == "on" or (unsteady and config.residual_curves == "auto" and plan.flow is None):
         functions = len(plan.basis)
