@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from helpers.cases import small_case
+from helpers.spins import spin_geometry
 from scipy.ndimage import gaussian_filter
 
+from DSAReconLib.acquisition import Angiogram, subtract
 from DSAReconLib.acquisition.edge_noise import edge_variance, sharpness
 from DSAReconLib.acquisition.warping import image_at, move_image
 
@@ -73,3 +76,37 @@ def test_places_of_a_whole_shift_give_the_shifted_image_and_hide_what_comes_from
     assert np.isinf(spread[:3]).all()
     assert np.isinf(spread[:, -2:]).all()
     np.testing.assert_allclose(spread[3:, :-2], NOISE**2, rtol=1e-3)
+
+
+def test_binning_and_selecting_keep_the_variance_that_is_counting_noise():
+    rng = np.random.default_rng(0)
+    variance = rng.uniform(1, 3, (3, 8, 8)).astype(np.float32)
+    share = rng.uniform(0.1, 1, (3, 8, 8)).astype(np.float16)
+    variance[0, :2, :2] = np.inf
+    geometry = spin_geometry(np.array([0.0, 20.0, 40.0]), shape=(8, 8))
+    angiogram = Angiogram(
+        np.zeros((3, 8, 8), np.float32), variance, geometry, np.arange(3.0), 2.0, np.arange(3), counting_share=share
+    )
+    binned = angiogram.select([2, 1]).binned(2)
+    counting = (variance * share)[[2, 1]].reshape(2, 4, 2, 4, 2).mean((2, 4)) / 4
+    np.testing.assert_allclose(binned.variance * binned.counting_share, counting, rtol=2e-3)
+    assert np.isfinite(angiogram.binned(2).counting_share).all()
+
+
+def test_only_frames_that_moved_have_edge_noise():
+    still, moved = (small_case(views=8, detector=96, misregistration_mm=by)[:2] for by in (0.0, 0.6))
+    assert subtract(*still, register="rigid").counting_share is None
+    angiogram = subtract(*moved, register="rigid")
+    assert angiogram.counting_share is not None
+    assert angiogram.counting_share.min() < 0.3
+    assert np.median(angiogram.counting_share) > 0.9
+    with pytest.raises(ValueError, match="counting_share must have shape"):
+        Angiogram(
+            angiogram.line_integrals,
+            angiogram.variance,
+            angiogram.geometry,
+            angiogram.times_s,
+            angiogram.duration_s,
+            angiogram.frame_index,
+            counting_share=angiogram.counting_share[:, :4],
+        )
