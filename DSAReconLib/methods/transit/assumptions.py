@@ -110,4 +110,6 @@ def _unsteady_text(facts: dict[str, float]) -> str:
         share = 100 * facts["flow_swing"]
         return f"The flow is not steady: contrast swings by {share:.0f} % over time, which the result does not follow."
     change, delay = 100 * facts["concentration_swing"], facts["arrival_swing_s"]
-    return f"The flow is not steady: contrast swings by {change:.0f} % and its arrival by {delay:.2f} s (both followed)."
+    return (
+        f"The flow is not steady: contrast swings by {change:.0f} % and its arrival by {delay:.2f} s (both followed)."
+    )

@@ -62,9 +62,10 @@ class UnsteadyFlow:
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> UnsteadyFlow:
         """The fields that :meth:`arrays` described."""
-        shape = tuple(int(n) for n in arrays["shape"])
+        depth, height, width = (int(n) for n in arrays["shape"])
         moments = arrays["first"], arrays["second"]
-        return cls(arrays["origin_mm"], shape, arrays["knots_s"], arrays["values"], moments, int(arrays["step"]))
+        origin, knots, values = arrays["origin_mm"], arrays["knots_s"], arrays["values"]
+        return cls(origin, (depth, height, width), knots, values, moments, int(arrays["step"]))
 
     def in_space(self, points_mm: Array) -> csr_matrix:
         """Trilinear interpolation (N, G) from nodes to points (N, 3)."""
