@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, Array, SparseKernels
@@ -60,6 +60,12 @@ class SparseProjector:
         part.kernels, part._points, part._volume_mm3 = self.kernels, self._points, self._volume_mm3
         part._records = np.ascontiguousarray(self._records[views if isinstance(views, slice) else np.asarray(views)])
         part._detector_shape = self._detector_shape
+        return part
+
+    def at(self, voxels: NDArray[np.intp]) -> SparseProjector:
+        """Operator of the voxels with the given numbers (n,); shares the views."""
+        part = self[:]
+        part._points = self.kernels.array(np.ascontiguousarray(self.kernels.host(self._points)[:, voxels]))
         return part
 
     def __call__(self, values: Array) -> Array:

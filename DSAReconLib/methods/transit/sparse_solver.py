@@ -3,7 +3,8 @@
 min over C >= 0 of 1/2 sum_v |A_v (B_v C) - d_v|^2_W + <penalty, C>, by a diagonal majorizer
 (separable quadratic surrogate, Erdogan and Fessler 1999) with Nesterov momentum, first over
 ordered subsets of the views (Kim, Ramani and Fessler 2015), then with full gradients and
-adaptive restart (O'Donoghue and Candes 2015).
+adaptive restart (O'Donoghue and Candes 2015). Voxels that are still empty after the first steps
+are left out of the others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from DSAReconLib.operators.sparse import SparseProjector
 
 _SUBSET_MOMENTUM_MAX = 6.0
 """Cap of the Nesterov parameter during ordered subsets: their errors must not build up."""
+_SCREENING_UPDATES = 40
+"""After so many subset steps the voxels without coefficients are left out: few come back, most are of this kind."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class LinearProblem:
     def part(self, views: slice) -> LinearProblem:
         """The same problem with some of the views."""
         return LinearProblem(self.projector[views], self.basis[views], self.images[views], self.weights[views])
+
+    def at(self, voxels: NDArray[np.intp]) -> LinearProblem:
+        """The same problem for the voxels with the given numbers (n,) alone."""
+        return LinearProblem(self.projector.at(voxels), self.basis, self.images, self.weights)
 
     def residual(self, coefficients: Array) -> Array:
         """Model minus data (V, R, C)."""
@@ -112,10 +119,31 @@ def solve(
     kernels, problem = problem.kernels, problem.resident()
     current = kernels.full(problem.shape, 0.0, like=problem.images) if start is None else kernels.copy_of(start)
     curvature, penalty = problem.curvature(), kernels.array(penalty)
-    parts = [problem.part(slice(first, None, subsets)) for first in range(subsets)] if subsets > 1 else [problem]
-    _subset_passes(parts, current, curvature, penalty, epochs, after_pass)
+    screening = min(math.ceil(_SCREENING_UPDATES / subsets), epochs)
+    _subset_passes(_parts(problem, subsets), current, curvature, penalty, screening, after_pass)
+    result = kernels.host(current)
+    filled = np.flatnonzero(result.any(0))
+    if screening < epochs and len(filled):
+        problem = problem.at(filled)
+        current, curvature, penalty = (_columns(kernels, array, filled) for array in (current, curvature, penalty))
+        parts = _parts(problem, subsets)
+        _subset_passes(parts, current, curvature, penalty, epochs - screening, lambda n: after_pass(screening + n))
     _full_steps(problem, current, curvature, penalty, full_steps, lambda done: after_pass(epochs + done))
+    if current.shape[1] < result.shape[1]:
+        result = np.zeros_like(result)
+        result[:, filled] = kernels.host(current)
+        return result
     return kernels.host(current)
+
+
+def _parts(problem: LinearProblem, subsets: int) -> list[LinearProblem]:
+    """The problem's interleaved subsets of views."""
+    return [problem.part(slice(first, None, subsets)) for first in range(subsets)] if subsets > 1 else [problem]
+
+
+def _columns(kernels: SparseKernels, array: Array, columns: NDArray[np.intp]) -> Array:
+    """Some columns of an array (K, N)."""
+    return kernels.array(np.ascontiguousarray(kernels.host(array)[:, columns]))
 
 
 def _subset_passes(

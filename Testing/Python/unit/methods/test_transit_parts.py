@@ -9,7 +9,7 @@ from scipy import ndimage
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
-from DSAReconLib.methods.transit import saved_state
+from DSAReconLib.methods.transit import saved_state, sparse_solver
 from DSAReconLib.methods.transit.calibration import (
     calibrated,
     no_calibration,
@@ -24,6 +24,7 @@ from DSAReconLib.methods.transit.refinement import (
     RefinementPlan,
     cell_volume,
     initial_gaussians,
+    refinement_steps,
     render,
     without_ghosts,
 )
@@ -156,6 +157,33 @@ def test_solver_recovers_filling_and_delay_from_clean_views(solution, clean, geo
     assert found.sum(0).mean() == pytest.approx(1, abs=0.05)
     mean_delay = (solution.delays_s @ found) / found.sum(0)
     assert np.median(np.abs(mean_delay - 0.2)) < 0.05
+
+
+def test_leaving_empty_voxels_out_saves_time_and_costs_little(solution, clean, geometry, monkeypatch):
+    inside = np.zeros(solution.support.grid.shape_zyx, bool)
+    inside[:, 8:32, 12:36] = True
+    support = Support(solution.support.grid, np.argwhere(inside).astype(np.int32))
+    projector = SparseProjector(support.points_mm, support.spacing_mm, geometry)
+    basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
+    problem = LinearProblem(projector, basis, clean, np.ones_like(clean))
+    penalty = np.full(problem.shape, 2e-4, np.float32)
+    sizes: list[int] = []
+    adjoint = SparseProjector.backproject
+    monkeypatch.setattr(
+        SparseProjector, "backproject", lambda self, *args: sizes.append(self.domain_shape[1]) or adjoint(self, *args)
+    )
+
+    def objective(updates: int) -> float:
+        monkeypatch.setattr(sparse_solver, "_SCREENING_UPDATES", updates)
+        sizes.clear()
+        found = solve(problem, penalty, epochs=50, subsets=2, full_steps=8, after_pass=lambda done: None)
+        return 0.5 * float((problem.residual(found) ** 2).sum()) + float((penalty * found).sum())
+
+    every = objective(1000)
+    assert min(sizes) == len(support)
+    fewer = objective(40)
+    assert min(sizes) < 0.5 * len(support)
+    assert fewer < 1.05 * every
 
 
 def test_penalty_scales_with_the_square_of_the_contrast(solution, evidence):
@@ -329,3 +357,7 @@ def test_cells_hold_the_mass_of_their_gaussians(solution, evidence):
     np.testing.assert_allclose(volume.coefficients.sum(0) * 1.1**3, mass, rtol=1e-4)
     offset = np.abs(volume.grid.points_mm(volume.support)[cell] - state.means_mm)
     assert offset.max() <= 0.55 + 1e-4
+
+
+def test_few_views_are_refined_in_more_steps_but_no_more_than_twice_as_many():
+    assert [refinement_steps(200, views) for views in (5, 10, 16, 20, 30)] == [400, 400, 250, 200, 200]
