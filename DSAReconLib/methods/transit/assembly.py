@@ -17,6 +17,7 @@ from DSAReconLib.methods.transit.assumptions import (
 from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
 from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.flow_swing import flow_swing
 from DSAReconLib.methods.transit.phases import injection_phases
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
 from DSAReconLib.methods.transit.residual_curves import residual_excess
@@ -62,6 +63,8 @@ def assembled(
     if len(solution.support):
         model = render(state, evidence, basis, flow)
         progress.check_cancelled()
+        if not refined:
+            facts["flow_swing"] = flow_swing(state, evidence, basis, model)
         structure = structure_in_noise(evidence, model)
         facts["structure_in_noise"] = structure
         facts["truncated_view_share"] = truncated_share(evidence, model, structure)

@@ -13,15 +13,19 @@ from scipy import ndimage
 
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients
 from DSAReconLib.kernels.sparse.views import view_records
-from DSAReconLib.methods.transit.refinement import APERTURE_PX2, GaussianState, RefinementPlan
+from DSAReconLib.methods.transit.evidence import Evidence
+from DSAReconLib.methods.transit.refinement import APERTURE_PX2, GaussianState
 from DSAReconLib.methods.transit.unsteady import steady_flow
+from DSAReconLib.reconstruction import TemporalBasis
 
 STEADY_SWING = 0.035
 """Steady flow swings less: 0.014 on matched flow, 0.087 on pulsatile flow (30 views)."""
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 
 
-def flow_swing(state: GaussianState, plan: RefinementPlan, model: NDArray[np.float32]) -> float:
+def flow_swing(
+    state: GaussianState, evidence: Evidence, basis: TemporalBasis, model: NDArray[np.float32]
+) -> float:
     """Relative swing of the contrast of regions of 2 cm over time that a steady model does not follow.
 
     In every view the residual is fitted by the model's image of each region alone; what
@@ -30,11 +34,12 @@ def flow_swing(state: GaussianState, plan: RefinementPlan, model: NDArray[np.flo
 
     Parameters
     ----------
+    state, basis
+        Gaussians and their temporal functions, before any unsteady flow is fitted.
     model
         Line integrals (V, R, C) of the Gaussians.
     """
-    evidence = plan.evidence
-    amplitudes = plan.basis.at(evidence.times_s) @ state.coefficients.T
+    amplitudes = basis.at(evidence.times_s) @ state.coefficients.T
     regions = steady_flow(state.means_mm, evidence.duration_s, len(evidence)).in_space(state.means_mm)
 
     def per_region(images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -229,7 +229,7 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
             plan = replace(plan, evidence=calibrated(job.evidence, calibration))
             if state.step == decision and plan.flow is None and len(plan.basis) == transit_functions:
                 state = state.moved(kernels.host)
-                saved = replace(saved, swing=flow_swing(state, plan, model))
+                saved = replace(saved, swing=flow_swing(state, plan.evidence, plan.basis, model))
                 state, plan = _following_flow(job, saved, state, plan)
                 state, saved = state.moved(kernels.array), replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)

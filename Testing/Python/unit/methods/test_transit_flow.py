@@ -167,7 +167,7 @@ def test_only_flow_that_swings_is_called_unsteady(state, basis):
     swings_of = []
     for flow in (still, swinging(still)):
         plan = plan_of(evidence_with(flow, state, basis), basis)
-        swings_of.append(flow_swing(state, plan, render(state, plan.evidence, basis)))
+        swings_of.append(flow_swing(state, plan.evidence, basis, render(state, plan.evidence, basis)))
     assert swings_of[0] < 0.3 * STEADY_SWING
     assert swings_of[1] > 2 * STEADY_SWING
 
@@ -175,7 +175,7 @@ def test_only_flow_that_swings_is_called_unsteady(state, basis):
 def test_a_constant_error_of_scale_is_no_swing(state, basis):
     plan = plan_of(evidence_with(None, state, basis), basis)
     model = 0.85 * render(state, plan.evidence, basis)
-    assert flow_swing(state, plan, model) < 0.3 * STEADY_SWING
+    assert flow_swing(state, plan.evidence, basis, model) < 0.3 * STEADY_SWING
 
 
 def test_the_refinement_finds_how_the_concentration_swings(state, basis):
