@@ -23,9 +23,7 @@ STEADY_SWING = 0.035
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 
 
-def flow_swing(
-    state: GaussianState, evidence: Evidence, basis: TemporalBasis, model: NDArray[np.float32]
-) -> float:
+def flow_swing(state: GaussianState, evidence: Evidence, basis: TemporalBasis, model: NDArray[np.float32]) -> float:
     """Relative swing of the contrast of regions of 2 cm over time that a steady model does not follow.
 
     In every view the residual is fitted by the model's image of each region alone; what
