@@ -90,8 +90,8 @@ class Angiogram:
         share = self.counting_share
         if share is not None:
             finite = np.where(np.isfinite(full), full, 0)
-            share = blocks(finite * share) / np.maximum(blocks(finite), np.float32(1e-12))
-            share = np.clip(share, np.float32(1e-3), 1).astype(np.float16)
+            counting = blocks(finite * share.astype(np.float32)) / np.maximum(blocks(finite), np.float32(1e-12))
+            share = np.clip(counting, 1e-3, 1).astype(np.float16)
         return replace(
             self,
             line_integrals=blocks(self.line_integrals),

@@ -1,8 +1,8 @@
 """The head without contrast as a coarse volume: at which depth lies what a mask frame shows.
 
 Heads are larger than the detector's field of view: filtered backprojection puts what only
-some views see at wrong places. Ordered-subset SART (Andersen and Kak, Ultrason. Imaging 6,
-1984) of a larger box, coarse to fine, finds volumes that agree with all frames.
+some views see at wrong places. Algebraic reconstruction (Andersen and Kak, Ultrason. Imaging
+6, 1984) of a larger box, coarse to fine in ordered subsets, finds volumes that agree with all frames.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def reconstruct_head(mask_run: RotationalRun, progress: Progress) -> HeadVolume:
         factor = _binning(geometry, coarsening * _SPACING_MM)
         pictures = _block_means(attenuation, factor)
         volume = _resampled(volume, grid.shape_zyx)
-        solver = _Sart(ConeBeamProjector(grid, geometry.binned(factor)), pictures)
+        solver = _AlgebraicSolver(ConeBeamProjector(grid, geometry.binned(factor)), pictures)
         for _ in range(passes):
             solver.refine(volume, progress)
             done += 1
@@ -89,8 +89,8 @@ def reconstruct_head(mask_run: RotationalRun, progress: Progress) -> HeadVolume:
     return HeadVolume(grid, volume)
 
 
-class _Sart:
-    """Passes of ordered-subset SART with a non-negative volume."""
+class _AlgebraicSolver:
+    """Passes of simultaneous algebraic reconstruction in ordered subsets, the volume being non-negative."""
 
     def __init__(self, projector: ConeBeamProjector, pictures: NDArray[np.float32]) -> None:
         self._projector, self._pictures = projector, pictures
