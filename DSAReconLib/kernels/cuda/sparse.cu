@@ -265,3 +265,92 @@ adam_step(float* parameters, const float* gradient, float* first, float* second,
   second[n] += (1.f - beta2) * (slope * slope - second[n]);
   parameters[n] -= rates[n] * first[n] * correction1 / (sqrtf(second[n] * correction2) + 1e-8f);
 }
+
+struct Cell {  // of a lattice of nodes: number of its first node, and where in it a point lies
+  int first;
+  float share[3];
+};
+
+// points (N, stride): x, y, z first; nodes (sx, sy, sz), z fastest.
+__device__ __forceinline__ Cell cell_of(const float* point, float x0, float y0, float z0, float step, int sx, int sy, int sz) {
+  float place[3] = {(point[0] - x0) / step, (point[1] - y0) / step, (point[2] - z0) / step};
+  int size[3] = {sx, sy, sz};
+  Cell cell = {0, {0.f, 0.f, 0.f}};
+  for (int axis = 0; axis < 3; ++axis) {
+    float inside = fminf(fmaxf(place[axis], 0.f), (float)size[axis] - 1.001f);
+    int low = (int)inside;
+    cell.share[axis] = inside - (float)low;
+    cell.first = cell.first * size[axis] + low;
+  }
+  return cell;
+}
+
+__device__ __forceinline__ float corner_weight(const Cell& cell, int corner) {
+  return (corner & 4 ? cell.share[0] : 1.f - cell.share[0]) * (corner & 2 ? cell.share[1] : 1.f - cell.share[1]) *
+         (corner & 1 ? cell.share[2] : 1.f - cell.share[2]);
+}
+
+__device__ __forceinline__ int corner_node(const Cell& cell, int corner, int sy, int sz) {
+  return cell.first + (corner >> 2) * sy * sz + ((corner >> 1) & 1) * sz + (corner & 1);
+}
+
+// Trilinear interpolation (F, N) of node values (F, sx * sy * sz); grid: points, fields.
+extern "C" __global__ void __launch_bounds__(256)
+read_nodes(const float* points, int stride, int count, float x0, float y0, float z0, float step, int sx, int sy, int sz,
+           const float* nodes, float* values) {
+  int n = blockIdx.x * blockDim.x + threadIdx.x, field = blockIdx.y;
+  if (n >= count) return;
+  Cell cell = cell_of(points + (size_t)stride * n, x0, y0, z0, step, sx, sy, sz);
+  const float* own = nodes + (size_t)field * sx * sy * sz;
+  float total = 0.f;
+  for (int corner = 0; corner < 8; ++corner) total += corner_weight(cell, corner) * __ldg(own + corner_node(cell, corner, sy, sz));
+  values[(size_t)field * count + n] = total;
+}
+
+// Adjoint of read_nodes, to fixed-point nodes (F, sx * sy * sz); grid: points, fields.
+extern "C" __global__ void __launch_bounds__(256)
+spread_to_nodes(const float* points, int stride, int count, float x0, float y0, float z0, float step, int sx, int sy,
+                int sz, const float* values, const float* scale, long long* sums) {
+  int n = blockIdx.x * blockDim.x + threadIdx.x, field = blockIdx.y;
+  if (n >= count) return;
+  float value = values[(size_t)field * count + n];
+  if (value == 0.f) return;
+  Cell cell = cell_of(points + (size_t)stride * n, x0, y0, z0, step, sx, sy, sz);
+  long long* own = sums + (size_t)field * sx * sy * sz;
+  for (int corner = 0; corner < 8; ++corner)
+    add_fixed(own + corner_node(cell, corner, sy, sz), corner_weight(cell, corner) * value, *scale);
+}
+
+// Curves of coefficients (N, K) read at places (V, N) of tables (V, S, K): values and slopes (V, N); grid: points, views.
+extern "C" __global__ void __launch_bounds__(128)
+warped_curves(const float* coefficients, int count, int functions, const float* table, int samples, const float* place,
+              float* values, float* slopes) {
+  int n = blockIdx.x * blockDim.x + threadIdx.x, view = blockIdx.y;
+  if (n >= count) return;
+  size_t here = (size_t)view * count + n;
+  int low = (int)place[here];
+  const float* own = coefficients + (size_t)functions * n;
+  const float* early = table + ((size_t)view * samples + low) * functions;
+  float before = 0.f, after = 0.f;
+  for (int k = 0; k < functions; ++k) before += own[k] * __ldg(early + k), after += own[k] * __ldg(early + functions + k);
+  values[here] = before + (place[here] - (float)low) * (after - before);
+  slopes[here] = after - before;
+}
+
+// Gradient (N, K) by the coefficients from that by the values (V, N).
+extern "C" __global__ void __launch_bounds__(256)
+warped_gradient(const float* table, int views, int samples, int functions, int count, const float* place,
+                const float* gradient, float* result) {
+  int element = blockIdx.x * blockDim.x + threadIdx.x;
+  if (element >= count * functions) return;
+  int n = element / functions, k = element - n * functions;
+  float total = 0.f;
+  for (int view = 0; view < views; ++view) {
+    size_t here = (size_t)view * count + n;
+    int low = (int)place[here];
+    const float* early = table + ((size_t)view * samples + low) * functions + k;
+    float late_share = (place[here] - (float)low) * gradient[here];
+    total += (gradient[here] - late_share) * __ldg(early) + late_share * __ldg(early + functions);
+  }
+  result[element] = total;
+}

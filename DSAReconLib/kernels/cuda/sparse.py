@@ -93,7 +93,7 @@ class CudaSparseKernels(SparseKernels):
         scores = places.new_empty(count)
         seen = [self.array(images), self.array(records), *images.shape[1:]]
         arguments = [places, count, *seen, stops, len(stops), float(threshold), scores]
-        self._start("score_windows", count, 128, 1, arguments)
+        self.start("score_windows", count, 128, 1, arguments)
         return self._as(points, scores)
 
     def splat_voxels(
@@ -146,7 +146,7 @@ class CudaSparseKernels(SparseKernels):
         arguments = [places, count, heights, poses, float(aperture_px2), *detector_shape, scale, sums]
         grid = (-(-count // _GAUSSIANS_PER_BLOCK), len(poses), 1)
         self._launch("render_gaussians", grid, (_LANES, _GAUSSIANS_PER_BLOCK, 1), arguments)
-        return self._as(shapes, self._unscaled(sums, scale))
+        return self._as(shapes, self.unscaled(sums, scale))
 
     def gaussian_gradients(
         self, shapes: Array, amplitudes: Array, records: Array, image_gradients: Array, aperture_px2: float
@@ -156,8 +156,29 @@ class CudaSparseKernels(SparseKernels):
         by_shape, by_amplitude = places.new_empty((len(poses), count, 4)), torch.empty_like(heights)
         seen = [slopes, *slopes.shape[1:]]
         arguments = [places, count, heights, poses, float(aperture_px2), *seen, by_shape, by_amplitude]
-        self._start("gaussian_gradients", count, 128, len(poses), arguments)
+        self.start("gaussian_gradients", count, 128, len(poses), arguments)
         return self._as(shapes, by_shape), self._as(shapes, by_amplitude)
+
+    def lattice(
+        self, points_mm: Array, origin_mm: NDArray[np.float64], step_mm: float, shape: tuple[int, int, int]
+    ) -> CudaLattice:
+        return CudaLattice(self, points_mm, origin_mm, step_mm, shape)
+
+    def warped_curves(self, coefficients: Array, table: Array, place: Array) -> tuple[Tensor, Tensor]:
+        curves, samples, places = self.array(coefficients), self.array(table), self.array(place)
+        (count, functions), steps = curves.shape, samples.shape[1]
+        values, slopes = torch.empty_like(places), torch.empty_like(places)
+        arguments = [curves, _count(count), functions, samples, steps, places, values, slopes]
+        self.start("warped_curves", count, 128, len(places), arguments)
+        return values, slopes
+
+    def warped_gradient(self, table: Array, place: Array, gradient: Array) -> Tensor:
+        samples, places, slopes = self.array(table), self.array(place), self.array(gradient)
+        (views, steps, functions), count = samples.shape, places.shape[1]
+        result = places.new_empty((count, functions))
+        arguments = [samples, views, steps, functions, count, places, slopes, result]
+        self.start("warped_gradient", _count(count * functions), 256, 1, arguments)
+        return result
 
     def proximal_step(
         self, extrapolated: Tensor, current: Tensor, gradient: Tensor, curvature: Tensor, penalty: Tensor
@@ -165,12 +186,12 @@ class CudaSparseKernels(SparseKernels):
         functions, count = extrapolated.shape
         progress = extrapolated.new_empty(count)
         arguments = [extrapolated, current, gradient, curvature, penalty, functions, count, progress]
-        self._start("proximal_step", count, 256, 1, arguments)
+        self.start("proximal_step", count, 256, 1, arguments)
         return float(progress.sum(dtype=torch.float64))
 
     def extrapolate(self, updated: Tensor, current: Tensor, momentum: float) -> None:
         count = _count(updated.numel())
-        self._start("extrapolate", count, 256, 1, [updated, current, count, float(momentum)])
+        self.start("extrapolate", count, 256, 1, [updated, current, count, float(momentum)])
 
     def accelerated_step(
         self,
@@ -185,7 +206,7 @@ class CudaSparseKernels(SparseKernels):
     ) -> None:
         count = _count(point.numel())
         step = [gradient, curvature, penalty, count, float(gradient_scale), float(momentum)]
-        self._start("accelerated_step", count, 256, 1, [point, current, *step])
+        self.start("accelerated_step", count, 256, 1, [point, current, *step])
 
     def adam_step(
         self,
@@ -199,7 +220,7 @@ class CudaSparseKernels(SparseKernels):
     ) -> None:
         count = _count(parameters.numel())
         corrections = [1 / (1 - beta**step) for beta in betas]
-        self._start("adam_step", count, 256, 1, [parameters, gradient, *moments, rates, count, *betas, *corrections])
+        self.start("adam_step", count, 256, 1, [parameters, gradient, *moments, rates, count, *betas, *corrections])
 
     def _splat(
         self,
@@ -217,10 +238,10 @@ class CudaSparseKernels(SparseKernels):
             some, values = poses[views], mixed(views).contiguous()
             masses, sums = torch.empty_like(values), self._empty_sums(len(some), detector_shape)
             place = [some, *detector_shape]
-            self._start("weigh_voxels", count, 256, len(some), [places, count, values, volume_mm3, *place, masses])
+            self.start("weigh_voxels", count, 256, len(some), [places, count, values, volume_mm3, *place, masses])
             scale = _scale(torch.maximum(masses.amax(), -masses.amin()))
-            self._start("splat_voxels", count, 256, len(some), [places, count, masses, *place, scale, sums])
-            images[views] = self._unscaled(sums, scale)
+            self.start("splat_voxels", count, 256, len(some), [places, count, masses, *place, scale, sums])
+            images[views] = self.unscaled(sums, scale)
         return images
 
     def _gather(self, places: Tensor, pixels: Tensor, volume_mm3: float, poses: Tensor) -> Tensor:
@@ -228,26 +249,62 @@ class CudaSparseKernels(SparseKernels):
         count = _count(places.shape[1])
         values = places.new_empty((len(poses), count))
         arguments = [places, count, pixels.contiguous(), volume_mm3, poses, *pixels.shape[1:], values]
-        self._start("gather_voxels", count, 256, len(poses), arguments)
+        self.start("gather_voxels", count, 256, len(poses), arguments)
         return values
 
     def _empty_sums(self, views: int, detector_shape: tuple[int, int]) -> Tensor:
         return torch.zeros((views, *detector_shape), dtype=torch.int64, device=self.device)
 
-    def _unscaled(self, sums: Tensor, scale: Tensor) -> Tensor:
+    def unscaled(self, sums: Tensor, scale: Tensor) -> Tensor:
+        """Fixed-point sums as float32."""
         values = torch.empty(sums.shape, device=sums.device)
         count = _count(sums.numel())
-        self._start("unscale_sums", count, 256, 1, [sums, count, scale, values])
+        self.start("unscale_sums", count, 256, 1, [sums, count, scale, values])
         return values
 
-    def _start(self, name: str, count: int, threads: int, views: int, arguments: list[Any]) -> None:
-        """One thread per element and view."""
+    def start(self, name: str, count: int, threads: int, views: int, arguments: list[Any]) -> None:
+        """Start a kernel with one thread per element and view."""
         if count:
             self._launch(name, (-(-count // threads), views, 1), (threads, 1, 1), arguments)
 
     def _as(self, argument: Array, result: Tensor) -> Array:
         """The result as numpy array if the argument is one."""
         return self.host(result) if isinstance(argument, np.ndarray) else result
+
+
+class CudaLattice:
+    """:class:`DSAReconLib.kernels.sparse.lattice.Lattice` on a device; nothing is stored per point."""
+
+    def __init__(
+        self,
+        kernels: CudaSparseKernels,
+        points_mm: Array,
+        origin_mm: NDArray[np.float64],
+        step_mm: float,
+        shape: tuple[int, int, int],
+    ) -> None:
+        points = kernels.array(points_mm)
+        sizes = [int(n) for n in shape]
+        self._kernels, self._count, self._nodes = kernels, _count(len(points)), math.prod(sizes)
+        self._place = [points, points.shape[1], self._count, *map(float, origin_mm), float(step_mm), *sizes]
+
+    def read(self, nodes: Array) -> Tensor:
+        """Values (F, N) of the fields (F, G) at the points."""
+        fields = self._kernels.array(nodes)
+        values = fields.new_empty((len(fields), self._count))
+        self._kernels.start("read_nodes", self._count, 256, len(fields), [*self._place, fields, values])
+        return values
+
+    def spread(self, values: Array) -> NDArray[np.float32]:
+        """Adjoint of :meth:`read`: fields (F, G) of values (F, N)."""
+        fields = self._kernels.array(values)
+        sums = torch.zeros((len(fields), self._nodes), dtype=torch.int64, device=fields.device)
+        if not self._count:
+            return self._kernels.host(sums.float())
+        scale = _scale(fields.abs().amax())
+        arguments = [*self._place, fields, scale, sums]
+        self._kernels.start("spread_to_nodes", self._count, 256, len(fields), arguments)
+        return self._kernels.host(self._kernels.unscaled(sums, scale))
 
 
 def _chunks(views: int, count: int) -> Iterator[slice]:

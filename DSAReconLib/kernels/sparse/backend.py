@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.kernels.backend import resolve_device
-from DSAReconLib.kernels.sparse import descent, gaussians, voxels, windows
+from DSAReconLib.kernels.sparse import descent, gaussians, voxels, warped, windows
+from DSAReconLib.kernels.sparse.lattice import Lattice
 
 if TYPE_CHECKING:
     from DSAReconLib.geometry import VolumeGrid
@@ -124,6 +125,23 @@ class SparseKernels:
         """Gradients by shape (V, N, 4) and amplitude (V, N) for a gradient by the images (V, R, C)."""
         means, sigmas = np.ascontiguousarray(shapes[:, :3]), np.exp(shapes[:, 3])
         return gaussians.gaussian_gradients(means, sigmas, amplitudes, records, image_gradients, aperture_px2)
+
+    def lattice(
+        self, points_mm: Array, origin_mm: NDArray[np.float64], step_mm: float, shape: tuple[int, int, int]
+    ) -> Any:
+        """Interpolation from nodes to points (N, 3 or more), see :class:`DSAReconLib.kernels.sparse.lattice.Lattice`.
+
+        ``read`` gives an array of the device, ``spread`` a numpy array.
+        """
+        return Lattice(points_mm, origin_mm, step_mm, shape)
+
+    def warped_curves(self, coefficients: Array, table: Array, place: Array) -> tuple[Array, Array]:
+        """See :func:`DSAReconLib.kernels.sparse.warped.warped_curves`."""
+        return warped.warped_curves(coefficients, table, place)
+
+    def warped_gradient(self, table: Array, place: Array, gradient: Array) -> Array:
+        """See :func:`DSAReconLib.kernels.sparse.warped.warped_gradient`."""
+        return warped.warped_gradient(table, place, gradient)
 
     def proximal_step(
         self, extrapolated: Array, current: Array, gradient: Array, curvature: Array, penalty: Array

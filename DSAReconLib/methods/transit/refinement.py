@@ -19,7 +19,7 @@ from DSAReconLib.kernels.sparse.backend import Array
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.unsteady import UnsteadyFlow, modulated, update_flow
+from DSAReconLib.methods.transit.unsteady import Modulated, UnsteadyFlow, modulated, update_flow
 from DSAReconLib.methods.transit.voxel_stage import PRUNE_FILLING, TransitSolution
 from DSAReconLib.reconstruction import DynamicVolume, TemporalBasis
 
@@ -177,7 +177,8 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     """
     kernels, part = plan.evidence.kernels, plan.evidence.select(plan.views(state.step))
     curves, weights = kernels.array(plan.basis.at(part.times_s)), kernels.array(part.weights)
-    records, amplitudes = view_records(part.geometry), amplitudes_at(part, state, plan.basis, plan.flow)
+    swung = None if plan.flow is None else _swung(part, state, plan.basis, plan.flow)
+    records, amplitudes = view_records(part.geometry), swung.amplitudes if swung else curves @ state.coefficients.T
     shape = part.geometry.detector_shape
     residual = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
     residual -= kernels.array(part.line_integrals)
@@ -185,7 +186,7 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     slope = (residual / (_HUBER_NOISE * part.noise)).clip(-1, 1)
     slope *= weights
     by_shape, by_amplitude = kernels.gaussian_gradients(state.shapes, amplitudes, records, slope, APERTURE_PX2)
-    by_coefficient = by_amplitude.T @ curves if plan.flow is None else _follow_flow(state, plan, part, by_amplitude)
+    by_coefficient = _follow_flow(state, plan, swung, by_amplitude) if swung else by_amplitude.T @ curves
     _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(part)))
     state.step += 1
     if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
@@ -239,20 +240,24 @@ def amplitudes_at(evidence: Evidence, state: GaussianState, basis: TemporalBasis
     kernels = evidence.kernels
     if flow is None:
         return kernels.array(basis.at(evidence.times_s)) @ kernels.array(state.coefficients).T
-    host = state.moved(kernels.host)
-    return kernels.array(modulated(flow, host.coefficients, host.means_mm, basis, evidence.times_s).amplitudes)
+    return _swung(evidence, state, basis, flow).amplitudes
 
 
-def _follow_flow(state: GaussianState, plan: RefinementPlan, part: Evidence, by_amplitude: Array) -> Array:
-    """One step of the fields of unsteady flow, on the host; gradient (N, K) by the coefficients before it."""
-    kernels, flow, host = part.kernels, plan.flow, state.moved(part.kernels.host)
+def _swung(evidence: Evidence, state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow) -> Modulated:
+    """The Gaussians' amplitudes at the times of the views under unsteady flow."""
+    kernels = evidence.kernels
+    coefficients, shapes = kernels.array(state.coefficients), kernels.array(state.shapes)
+    return modulated(flow, coefficients, shapes, basis, evidence.times_s, kernels)
+
+
+def _follow_flow(state: GaussianState, plan: RefinementPlan, swung: Modulated, by_amplitude: Array) -> Array:
+    """One step of the fields of unsteady flow; gradient (N, K) by the coefficients before it."""
+    flow, count = plan.flow, len(swung.amplitudes)
     assert flow is not None
-    slope = kernels.host(by_amplitude)
-    curves = modulated(flow, host.coefficients, host.means_mm, plan.basis, part.times_s)
     # squared residuals over twice the noise's variance, in units of the Huber loss, of all views
-    prior = part.noise / _HUBER_NOISE * len(part) / len(plan.evidence)
-    update_flow(flow, curves.by_fields(slope), prior=prior, decay=_RATE_DECAY ** (state.step / plan.steps))
-    return kernels.array(curves.by_coefficients(slope))
+    prior = plan.evidence.noise / _HUBER_NOISE * count / len(plan.evidence)
+    update_flow(flow, swung.by_fields(by_amplitude), prior=prior, decay=_RATE_DECAY ** (state.step / plan.steps))
+    return swung.by_coefficients(by_amplitude)
 
 
 def render(

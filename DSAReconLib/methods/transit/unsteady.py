@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
+from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, SparseKernels
 from DSAReconLib.kernels.sparse.descent import adam_step
-from DSAReconLib.kernels.sparse.warped import warped_curves, warped_gradient
+from DSAReconLib.kernels.sparse.lattice import Lattice
 from DSAReconLib.reconstruction import TemporalBasis
 
 _NODE_MM = 20.0
@@ -67,20 +67,9 @@ class UnsteadyFlow:
         origin, knots, values = arrays["origin_mm"], arrays["knots_s"], arrays["values"]
         return cls(origin, (depth, height, width), knots, values, moments, int(arrays["step"]))
 
-    def in_space(self, points_mm: Array) -> csr_matrix:
+    def in_space(self, points_mm: Array) -> Any:
         """Trilinear interpolation (N, G) from nodes to points (N, 3)."""
-        place = np.clip((points_mm - self.origin_mm) / _NODE_MM, 0, np.array(self.shape) - 1.001)
-        low = np.floor(place).astype(np.int64)
-        share = (place - low).astype(np.float32)
-        columns, weights = [], []
-        for corner in np.ndindex(2, 2, 2):
-            columns.append(np.ravel_multi_index(tuple((low + corner).T), self.shape))
-            weights.append(np.prod(np.where(corner, share, 1 - share), axis=1))
-        rows = np.repeat(np.arange(len(points_mm)), 8)
-        return csr_matrix(
-            (np.stack(weights, 1).ravel(), (rows, np.stack(columns, 1).ravel())),
-            shape=(len(points_mm), math.prod(self.shape)),
-        )
+        return Lattice(points_mm, self.origin_mm, _NODE_MM, self.shape).matrix
 
     def in_time(self, times_s: NDArray[np.float64]) -> Array:
         """Linear interpolation (V, J) from knots to times (V,)."""
@@ -91,24 +80,25 @@ class UnsteadyFlow:
 class Modulated:
     """Amplitudes (V, N) of Gaussians under unsteady flow and what their gradients need."""
 
-    amplitudes: Array
-    steady: Array
-    slope: Array
-    gain: Array
-    table: Array
-    place: Array
-    space: csr_matrix
+    amplitudes: Any
+    steady: Any
+    slope: Any
+    gain: Any
+    table: Any
+    place: Any
+    space: Any
     time: Array
+    kernels: SparseKernels
 
-    def by_coefficients(self, gradient: Array) -> Array:
+    def by_coefficients(self, gradient: Any) -> Any:
         """Gradient (N, K) of a loss by the coefficients from that by the amplitudes (V, N)."""
-        return warped_gradient(self.table, self.place, gradient * self.gain)
+        return self.kernels.warped_gradient(self.table, self.place, gradient * self.gain)
 
-    def by_fields(self, gradient: Array) -> Array:
+    def by_fields(self, gradient: Any) -> Array:
         """Gradient (2, J, G) by the fields."""
-        change = self.space.T @ (gradient * self.steady).T
-        delay = self.space.T @ (-gradient * self.gain * self.slope).T
-        return np.stack([self.time.T @ change.T, self.time.T @ delay.T]).astype(np.float32)
+        change = self.space.spread(gradient * self.steady)
+        delay = self.space.spread(-gradient * self.gain * self.slope)
+        return np.stack([self.time.T @ change, self.time.T @ delay]).astype(np.float32)
 
 
 def steady_flow(points_mm: Array, duration_s: float, views: int) -> UnsteadyFlow:
@@ -123,18 +113,26 @@ def steady_flow(points_mm: Array, duration_s: float, views: int) -> UnsteadyFlow
 
 
 def modulated(
-    flow: UnsteadyFlow, coefficients: Array, points_mm: Array, basis: TemporalBasis, times_s: NDArray[np.float64]
+    flow: UnsteadyFlow,
+    coefficients: Any,
+    points_mm: Any,
+    basis: TemporalBasis,
+    times_s: NDArray[np.float64],
+    kernels: SparseKernels = CPU_KERNELS,
 ) -> Modulated:
-    """Amplitudes (V, N) at times (V,) of Gaussians with coefficients (N, K) at points (N, 3)."""
+    """Amplitudes (V, N) at times (V,) of Gaussians with coefficients (N, K) at points (N, 3 or more).
+
+    Arrays per Gaussian are those of the kernels' device.
+    """
     reach = math.ceil(_DELAY_MAX_S / _OFFSET_S)
     offsets = np.arange(-reach, reach + 1) * _OFFSET_S
     table = basis.at((np.asarray(times_s)[:, None] + offsets).ravel()).reshape(len(times_s), len(offsets), -1)
-    space, time = flow.in_space(points_mm), flow.in_time(times_s)
-    change, delay = (np.ascontiguousarray((space @ (time @ nodes).T).T, np.float32) for nodes in flow.values)
-    place = np.clip(reach - delay / np.float32(_OFFSET_S), 0, np.float32(2 * reach - 1e-3))
-    steady, slope = warped_curves(coefficients, table, place)
+    space, time = kernels.lattice(points_mm, flow.origin_mm, _NODE_MM, flow.shape), flow.in_time(times_s)
+    change, delay = (space.read(time @ nodes) for nodes in flow.values)
+    place = (reach - delay / _OFFSET_S).clip(0, 2 * reach - 1e-3)
+    steady, slope = kernels.warped_curves(coefficients, table, place)
     gain = 1 + change
-    return Modulated(gain * steady, steady, slope / np.float32(_OFFSET_S), gain, table, place, space, time)
+    return Modulated(gain * steady, steady, slope / _OFFSET_S, gain, kernels.array(table), place, space, time, kernels)
 
 
 def update_flow(flow: UnsteadyFlow, gradient: Array, *, prior: float, decay: float) -> None:
@@ -184,5 +182,6 @@ def swings(flow: UnsteadyFlow, coefficients: Array, points_mm: Array, basis: Tem
     curves = modulated(flow, coefficients, points_mm, basis, flow.knots_s)
     contrast = np.maximum(curves.steady, 0).T
     total = max(float(contrast.sum()), 1e-9)
-    change, delay = (float(np.sqrt((contrast * (curves.space @ nodes.T) ** 2).sum() / total)) for nodes in flow.values)
+    space = flow.in_space(points_mm)
+    change, delay = (float(np.sqrt((contrast * (space @ nodes.T) ** 2).sum() / total)) for nodes in flow.values)
     return change, delay

@@ -210,6 +210,30 @@ def test_update_steps_equal_those_of_the_cpu(kernels, rng):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
+def test_curves_read_at_their_own_times_equal_those_of_the_cpu(kernels, rng):
+    coefficients, table = rng.random((300, 7), dtype=np.float32), rng.random((4, 11, 7), dtype=np.float32)
+    place = rng.uniform(0, 9.999, (4, 300)).astype(np.float32)
+    gradient = rng.normal(size=place.shape).astype(np.float32)
+    found = [kernels.host(each) for each in kernels.warped_curves(coefficients, table, place)]
+    for ours, expected in zip(found, CPU_KERNELS.warped_curves(coefficients, table, place), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+    back = kernels.host(kernels.warped_gradient(table, place, gradient))
+    np.testing.assert_allclose(back, CPU_KERNELS.warped_gradient(table, place, gradient), rtol=1e-4, atol=1e-5)
+    assert inner(back, coefficients) == pytest.approx(inner(gradient, found[0]), rel=1e-5)
+
+
+def test_fields_on_a_lattice_equal_those_of_the_cpu(kernels, rng):
+    place = (np.array([-20.0, -15.0, -31.0]), 11.0, (4, 3, 5))
+    points = rng.uniform(-35, 35, (400, 4)).astype(np.float32)  # some beyond the lattice
+    nodes, values = rng.random((3, 60), dtype=np.float32), rng.normal(size=(3, 400)).astype(np.float32)
+    on_cpu, on_device = CPU_KERNELS.lattice(points, *place), kernels.lattice(points, *place)
+    np.testing.assert_allclose(kernels.host(on_device.read(nodes)), on_cpu.read(nodes), atol=1e-5)
+    np.testing.assert_allclose(on_device.spread(values), on_cpu.spread(values), rtol=1e-4, atol=1e-4)
+    forward, backward = kernels.host(on_device.read(nodes)), on_device.spread(values)
+    scale = np.linalg.norm(forward) * np.linalg.norm(values)
+    assert abs(inner(forward, values) - inner(nodes, backward)) < 1e-6 * scale
+
+
 def test_elementwise_helpers_equal_those_of_the_cpu(kernels, rng):
     values = rng.normal(size=(7, 4)).astype(np.float32)
     on_device = kernels.copy_of(values)
