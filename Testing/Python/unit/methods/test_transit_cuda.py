@@ -61,7 +61,7 @@ def test_every_stage_on_cuda_gives_the_result_of_the_cpu(angiogram, on_cpu, laun
     grid = on_cpu.volume.grid
     expected, curves = curves_on_one_grid(on_cpu, grid), curves_on_one_grid(found, grid)
     assert expected.max() > 2 * on_cpu.surface_threshold
-    assert np.linalg.norm(curves - expected) < 0.02 * np.linalg.norm(expected)
+    assert np.linalg.norm(curves - expected) < 0.005 * np.linalg.norm(expected)
     assert found.surface_threshold == pytest.approx(on_cpu.surface_threshold, rel=0.01)
     assert found.facts["gaussians"] == pytest.approx(on_cpu.facts["gaussians"], rel=0.01)
     assert isinstance(found.gaussians.means_mm, np.ndarray)
