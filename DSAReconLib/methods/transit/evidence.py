@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, SparseKernels
+from DSAReconLib.methods.transit.scatter_images import ScatterImages, scatter_images
 
 _WEIGHT_MAX = 4.0
 _SAMPLE_PIXELS = 2_000_000
@@ -54,6 +56,12 @@ class Evidence:
     def pixel_mm(self) -> float:
         """Pixel size at the isocenter, mm (geometric mean of rows and columns)."""
         return math.sqrt(math.prod(self.geometry.isocenter_pixel_mm))
+
+    @cached_property
+    def scatter_images(self) -> ScatterImages:
+        """Where scatter falls, asked for at every calibration."""
+        detector_pixel_mm = float(np.linalg.norm(self.geometry.detector_u_mm[0]))
+        return scatter_images(self.line_integrals, self.weights, self.counting_share, detector_pixel_mm)
 
     def select(self, views: ArrayLike) -> Evidence:
         """The given views only."""
