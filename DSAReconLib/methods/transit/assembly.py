@@ -65,14 +65,9 @@ def assembled(
         progress.check_cancelled()
         if not refined:
             facts["flow_swing"] = flow_swing(state, evidence, basis, model)
-        structure = structure_in_noise(evidence, model)
-        facts["structure_in_noise"] = structure
-        facts["truncated_view_share"] = truncated_share(evidence, model, structure)
-        # what is left beside the vessels can imitate one as noise can
-        doubtful = replace(evidence, noise=evidence.noise * max(1.0, structure))
-        certainty, counts = _certainty(volume, probability, doubtful, model)
+        certainty, checks = _checked(volume, probability, evidence, model)
         maps |= certainty
-        facts |= counts
+        facts |= checks
     progress.report("output", 1.0)
     return Reconstruction(
         volume,
@@ -86,16 +81,24 @@ def assembled(
     )
 
 
-def _certainty(
+def _checked(
     volume: DynamicVolume, probability: NDArray[np.float32], evidence: Evidence, model: NDArray[np.float32]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Confidence of voxels and of branches as maps (z, y, x), and how many branches are confident."""
-    confidence = confidence_map(volume, evidence, model)
+    """Confidence of voxels and of branches as maps (z, y, x); what the views say of structure, border and branches."""
+    structure = structure_in_noise(evidence, model)
+    # what is left beside the vessels can imitate one as noise can
+    doubtful = replace(evidence, noise=evidence.noise * max(1.0, structure))
+    confidence = confidence_map(volume, doubtful, model)
     branches = vessel_branches(probability >= 0.5)
     each = branch_confidence(branches, confidence, volume.grid.spacing_mm[0])
     spread = np.concatenate([np.zeros(1, np.float32), each])[branches.labels]
-    counts = {"branches": float(len(branches)), "confident_branches": float((each >= CONFIDENT).sum())}
-    return {"confidence": confidence, "branch_confidence": spread}, counts
+    facts = {
+        "structure_in_noise": structure,
+        "truncated_view_share": truncated_share(evidence, model, structure),
+        "branches": float(len(branches)),
+        "confident_branches": float((each >= CONFIDENT).sum()),
+    }
+    return {"confidence": confidence, "branch_confidence": spread}, facts
 
 
 def _facts(
