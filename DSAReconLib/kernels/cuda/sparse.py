@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DSAReconLib.kernels.cuda.launch import Launch, gpu_launcher
-from DSAReconLib.kernels.sparse.backend import Array, SparseKernels
+from DSAReconLib.kernels.sparse.backend import Array, Betas, Shape, SparseKernels
 
 if TYPE_CHECKING:
     from DSAReconLib.geometry import VolumeGrid
@@ -97,7 +97,7 @@ class CudaSparseKernels(SparseKernels):
         return self._as(points, scores)
 
     def splat_voxels(
-        self, points: Array, values: Array, volume_mm3: float, records: Array, detector_shape: tuple[int, int]
+        self, points: Array, values: Array, volume_mm3: float, records: Array, detector_shape: Shape
     ) -> Array:
         _check(points, values.shape, records)
         rows = self.array(values)
@@ -111,13 +111,7 @@ class CudaSparseKernels(SparseKernels):
         return self._as(images, values)
 
     def project_curves(
-        self,
-        points: Array,
-        basis: Array,
-        coefficients: Array,
-        volume_mm3: float,
-        records: Array,
-        detector_shape: tuple[int, int],
+        self, points: Array, basis: Array, coefficients: Array, volume_mm3: float, records: Array, detector_shape: Shape
     ) -> Array:
         _check(points, (len(basis), coefficients.shape[1]), records)
         weights, curves = self.array(basis), self.array(coefficients)
@@ -135,7 +129,7 @@ class CudaSparseKernels(SparseKernels):
         return self._as(images, result)
 
     def render_gaussians(
-        self, shapes: Array, amplitudes: Array, records: Array, detector_shape: tuple[int, int], aperture_px2: float
+        self, shapes: Array, amplitudes: Array, records: Array, detector_shape: Shape, aperture_px2: float
     ) -> Array:
         places, heights, poses = self.array(shapes), self.array(amplitudes), self.array(records)
         count = _count(len(places))
@@ -216,19 +210,14 @@ class CudaSparseKernels(SparseKernels):
         rates: Tensor,
         *,
         step: int,
-        betas: tuple[float, float],
+        betas: Betas,
     ) -> None:
         count = _count(parameters.numel())
         corrections = [1 / (1 - beta**step) for beta in betas]
         self.start("adam_step", count, 256, 1, [parameters, gradient, *moments, rates, count, *betas, *corrections])
 
     def _splat(
-        self,
-        points: Array,
-        mixed: Callable[[slice], Tensor],
-        volume_mm3: float,
-        records: Array,
-        detector_shape: tuple[int, int],
+        self, points: Array, mixed: Callable[[slice], Tensor], volume_mm3: float, records: Array, detector_shape: Shape
     ) -> Tensor:
         """Images (V, R, C) of the values (v, N) that ``mixed`` gives for some views, a few views at a time."""
         places, poses = self.array(points), self.array(records)
@@ -252,7 +241,7 @@ class CudaSparseKernels(SparseKernels):
         self.start("gather_voxels", count, 256, len(poses), arguments)
         return values
 
-    def _empty_sums(self, views: int, detector_shape: tuple[int, int]) -> Tensor:
+    def _empty_sums(self, views: int, detector_shape: Shape) -> Tensor:
         return torch.zeros((views, *detector_shape), dtype=torch.int64, device=self.device)
 
     def unscaled(self, sums: Tensor, scale: Tensor) -> Tensor:

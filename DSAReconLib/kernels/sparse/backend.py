@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 Array = Any
 """float32 numpy array or torch tensor of the kernels' device."""
+Pair = tuple[Array, Array]
+Shape = tuple[int, int]
+"""Rows and columns of a detector."""
+Betas = tuple[float, float]
+"""Decay of the first and second moment of Adam."""
 
 
 class SparseKernels:
@@ -75,7 +80,7 @@ class SparseKernels:
         return windows.window_scores(points, images, records, window_stops, threshold)
 
     def splat_voxels(
-        self, points: Array, values: Array, volume_mm3: float, records: Array, detector_shape: tuple[int, int]
+        self, points: Array, values: Array, volume_mm3: float, records: Array, detector_shape: Shape
     ) -> Array:
         """Line integrals (V, R, C) of values (V, N) at points (3, N)."""
         images = np.empty((len(records), *detector_shape), np.float32)
@@ -89,13 +94,7 @@ class SparseKernels:
         return values
 
     def project_curves(
-        self,
-        points: Array,
-        basis: Array,
-        coefficients: Array,
-        volume_mm3: float,
-        records: Array,
-        detector_shape: tuple[int, int],
+        self, points: Array, basis: Array, coefficients: Array, volume_mm3: float, records: Array, detector_shape: Shape
     ) -> Array:
         """Line integrals (V, R, C) of ``basis @ coefficients``, (V, K) and (K, N)."""
         images = np.empty((len(records), *detector_shape), np.float32)
@@ -111,7 +110,7 @@ class SparseKernels:
         return result
 
     def render_gaussians(
-        self, shapes: Array, amplitudes: Array, records: Array, detector_shape: tuple[int, int], aperture_px2: float
+        self, shapes: Array, amplitudes: Array, records: Array, detector_shape: Shape, aperture_px2: float
     ) -> Array:
         """Line integrals (V, R, C) of Gaussians: shapes (N, 4) = center (mm) and log sigma, amplitudes (V, N)."""
         images = np.empty((len(records), *detector_shape), np.float32)
@@ -170,14 +169,7 @@ class SparseKernels:
         )
 
     def adam_step(
-        self,
-        parameters: Array,
-        gradient: Array,
-        moments: tuple[Array, Array],
-        rates: Array,
-        *,
-        step: int,
-        betas: tuple[float, float],
+        self, parameters: Array, gradient: Array, moments: Pair, rates: Array, *, step: int, betas: Betas
     ) -> None:
         """See :func:`DSAReconLib.kernels.sparse.descent.adam_step`."""
         descent.adam_step(parameters, gradient, moments, rates, step=step, betas=betas)

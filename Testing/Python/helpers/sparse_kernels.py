@@ -1,8 +1,25 @@
-"""The sparse CUDA kernels as a test can have them: on a GPU, or their text built for the CPU."""
+"""What tests of the sparse kernels share: views, and the CUDA kernels on a GPU or built for the CPU."""
 
 import shutil
 
+import numpy as np
 import pytest
+
+from DSAReconLib.geometry import ConeBeamGeometry
+
+
+def oblique_views():
+    """Five views in which nothing is symmetric: tilted, rolled, off center, at different distances."""
+    return ConeBeamGeometry.from_angles(
+        np.array([-97.0, -31.0, 3.0, 40.0, 88.0]),
+        np.array([5.0, -12.0, 0.0, 20.0, 3.0]),
+        sod_mm=np.array([750.0, 760.0, 740.0, 750.0, 755.0]),
+        sdd_mm=1200.0,
+        detector_shape=(48, 60),
+        detector_spacing_mm=(1.1, 1.3),
+        principal_point_px=(20.0, 33.0),
+        roll_deg=np.array([0.0, 3.0, -2.0, 1.0, 0.0]),
+    )
 
 
 def cuda_kernels(device):

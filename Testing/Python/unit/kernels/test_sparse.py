@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from helpers.sparse_kernels import oblique_views
 
-from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.descent import adam_step, extrapolate, proximal_step
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians, voxelize_gaussians
 from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
@@ -14,19 +14,9 @@ from DSAReconLib.operators.sparse import SparseProjector
 APERTURE = 1 / 12
 
 
-@pytest.fixture(name="geometry")
-def tilted_geometry() -> ConeBeamGeometry:
-    angles = np.array([-97.0, -31.0, 3.0, 40.0, 88.0])
-    return ConeBeamGeometry.from_angles(
-        angles,
-        np.array([5.0, -12.0, 0.0, 20.0, 3.0]),
-        sod_mm=np.array([750.0, 760.0, 740.0, 750.0, 755.0]),
-        sdd_mm=1200.0,
-        detector_shape=(48, 60),
-        detector_spacing_mm=(1.1, 1.3),
-        principal_point_px=(20.0, 33.0),
-        roll_deg=np.array([0.0, 3.0, -2.0, 1.0, 0.0]),
-    )
+@pytest.fixture(name="geometry", scope="module")
+def views_without_symmetry():
+    return oblique_views()
 
 
 @pytest.fixture(name="generator")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from helpers.requires import requires_nvrtc
-from helpers.sparse_kernels import cuda_kernels
+from helpers.sparse_kernels import cuda_kernels, oblique_views
 
 from DSAReconLib.errors import DependencyError
-from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
+from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels import backend
 from DSAReconLib.kernels.cuda import nvrtc
 from DSAReconLib.kernels.cuda.launch import source_text
@@ -31,17 +31,8 @@ def seeded_generator():
 
 
 @pytest.fixture(name="geometry", scope="module")
-def oblique_views():
-    return ConeBeamGeometry.from_angles(
-        np.array([-97.0, -31.0, 3.0, 40.0, 88.0]),
-        np.array([5.0, -12.0, 0.0, 20.0, 3.0]),
-        sod_mm=np.array([750.0, 760.0, 740.0, 750.0, 755.0]),
-        sdd_mm=1200.0,
-        detector_shape=(48, 60),
-        detector_spacing_mm=(1.1, 1.3),
-        principal_point_px=(20.0, 33.0),
-        roll_deg=np.array([0.0, 3.0, -2.0, 1.0, 0.0]),
-    )
+def views_without_symmetry():
+    return oblique_views()
 
 
 def random_points(rng, count=3000, reach=30.0):
