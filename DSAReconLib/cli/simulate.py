@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "simulate a rotational DSA: writes mask.dcm, fill.dcm and the truth behind them"
 
-_FLOWS = ("transit", "pulsatile", "two-phase", "recirculation", "advection-diffusion", "trapping", "blush")
+_FLOWS = ("transit", "pulsatile", "two-phase", "recirculation", "advection-diffusion", "trapping", "blush", "layering")
 _PRESETS = ("carotid", "aneurysm", "avm", "tiny")
 
 # Options that are fields of SimulationConfig under another name: option -> field.
@@ -38,6 +38,7 @@ _FIELDS = {
     "noise": "photons",
     "scatter": "scatter_fraction",
     "wobble": "wobble_mm",
+    "roll": "roll_deg",
     "misregistration": "misregistration_mm",
     "principal_point_offset": "principal_point_offset_px",
     "isocenter_offset": "isocenter_offset_mm",
@@ -95,6 +96,7 @@ def _add_imperfections(group: argparse._ArgumentGroup) -> None:
     add("--noise", type=float, metavar="PHOTONS", help="median photons per pixel behind the head, 0 = none (20000)")
     add("--scatter", type=float, metavar="FRACTION", help="scatter relative to the primary intensity (0.05)")
     add("--wobble", type=float, metavar="MM", help="gantry wobble that the header does not tell (0)")
+    add("--roll", type=float, metavar="DEG", help="slow roll of the detector that the header does not tell (0)")
     add("--misregistration", type=float, metavar="MM", help="patient motion between mask and fill (0)")
     add("--beam-hardening", action="store_true", help="use a spectrum instead of one energy")
 

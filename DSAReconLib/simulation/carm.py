@@ -43,15 +43,21 @@ class RunPoses:
 
 def poses_of_runs(config: SimulationConfig) -> tuple[RunPoses, RunPoses]:
     """Poses of the mask run and of the fill run."""
-    wobble_rng, repeat_rng, motion_rng = (np.random.default_rng([config.seed, k]) for k in (101, 102, 103))
-    wobble = _SmoothMotion(wobble_rng, components=3)
-    error = _SmoothMotion(repeat_rng, components=3)
-    fill = _run(config, config.views, 0.0, lambda angle: config.wobble_mm * wobble(angle))
+    wobble, error, roll = (_SmoothMotion(np.random.default_rng([config.seed, k]), 3) for k in (101, 102, 104))
+    motion_rng = np.random.default_rng([config.seed, 103])
+
+    def flexed(angle_deg: NDArray[np.float64], repeatability: float) -> NDArray[np.float64]:
+        deviation = repeatability * error(angle_deg)
+        amount = config.wobble_mm * (wobble(angle_deg) + deviation)
+        amount[:, 2] = ROLL_PER_WOBBLE_DEG_MM * amount[:, 2] + config.roll_deg * (roll(angle_deg) + deviation)[:, 2]
+        return amount
+
+    fill = _run(config, config.views, 0.0, lambda angle: flexed(angle, 0.0))
     mask = _run(
         config,
         config.mask_views or config.views,
         config.mask_angle_offset_deg,
-        lambda angle: config.wobble_mm * (wobble(angle) + REPEATABILITY * error(angle)),
+        lambda angle: flexed(angle, REPEATABILITY),
     )
     if config.misregistration_mm > 0:
         moved = _with_head_motion(mask.true, mask.primary_deg, config.misregistration_mm, motion_rng)
@@ -59,8 +65,8 @@ def poses_of_runs(config: SimulationConfig) -> tuple[RunPoses, RunPoses]:
     return mask, fill
 
 
-def _run(config, frames, offset_deg, wobble_mm) -> RunPoses:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Header angles and both geometries; ``wobble_mm`` maps angles (F,) to (row, column, roll) (F, 3)."""
+def _run(config, frames, offset_deg, flexed) -> RunPoses:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Header angles and both geometries; ``flexed``: row and column, mm, roll, degrees (F, 3) at angles (F,)."""
     start = -config.arc_deg / 2 if config.start_angle_deg is None else config.start_angle_deg
     share = np.linspace(0.0, 1.0, frames)
     primary = start + offset_deg + config.arc_deg * share
@@ -77,10 +83,10 @@ def _run(config, frames, offset_deg, wobble_mm) -> RunPoses:  # type: ignore[no-
         principal_point_px=((rows - 1) / 2 + row_offset, (columns - 1) / 2 + column_offset),
     )
     true = nominal
-    if config.wobble_mm > 0:
-        amount = wobble_mm(primary)
+    if config.wobble_mm > 0 or config.roll_deg > 0:
+        amount = flexed(primary)
         pixels = amount[:, :2] / np.array(nominal.isocenter_pixel_mm)
-        true = _rolled(nominal.shifted_detector(pixels), ROLL_PER_WOBBLE_DEG_MM * amount[:, 2])
+        true = _rolled(nominal.shifted_detector(pixels), amount[:, 2])
     return RunPoses(primary, secondary, config.duration_s * share, nominal, true)
 
 

@@ -16,9 +16,10 @@ from DSAReconLib.simulation.background import TissuePaths
 from DSAReconLib.simulation.carm import RunPoses, poses_of_runs
 from DSAReconLib.simulation.config import SimulationConfig
 from DSAReconLib.simulation.detector import IODINE_MM_ML_MG, detect, median_behind_head, transmission
+from DSAReconLib.simulation.layering import layering_factors
 from DSAReconLib.simulation.projection import project_contrast
 from DSAReconLib.simulation.tissue import with_blush
-from DSAReconLib.simulation.transport import ContrastCurves, contrast_curves
+from DSAReconLib.simulation.transport import ContrastCurves, Flow, contrast_curves
 from DSAReconLib.simulation.trees import VesselTree
 from DSAReconLib.simulation.voxelize import VesselVoxels, grid_around, voxelize_tree
 
@@ -63,7 +64,7 @@ def simulate_case(config: SimulationConfig, progress: Progress) -> SimulatedCase
     voxels = _voxels(tree, config)
     volume = DynamicVolume(
         voxels.grid,
-        _attenuation(voxels, tree=tree, curves=curves, times_s=fill_poses.times_s),
+        _attenuation(voxels, tree=tree, curves=curves, times_s=fill_poses.times_s, flow=config.flow),
         TemporalBasis.hats(fill_poses.times_s),
         voxels.support,
     )
@@ -107,12 +108,14 @@ def _voxels(tree: VesselTree, config: SimulationConfig) -> VesselVoxels:
 
 
 def _attenuation(
-    voxels: VesselVoxels, *, tree: VesselTree, curves: ContrastCurves, times_s: NDArray[np.float64]
+    voxels: VesselVoxels, *, tree: VesselTree, curves: ContrastCurves, times_s: NDArray[np.float64], flow: Flow
 ) -> NDArray[np.float32]:
     """Contrast attenuation (F, N), 1/mm, of the voxels at the frame times."""
     at_nodes = curves.at(times_s)
     attenuation = np.empty((len(times_s), len(voxels.support)), np.float32)
     scale = np.float32(IODINE_MM_ML_MG) * voxels.occupancy
+    if flow.model == "layering":
+        scale = scale * layering_factors(voxels, tree, flow)
     for frame, concentration in enumerate(at_nodes):
         attenuation[frame] = scale * voxels.interpolate(tree, concentration)
     return attenuation

@@ -72,6 +72,8 @@ class SimulationConfig:
         Use a spectrum (50-80 keV) instead of the effective 55 keV.
     wobble_mm
         Gantry wobble: RMS shift of the image at the isocenter that the header does not know (with 0.2 deg roll per mm).
+    roll_deg
+        RMS roll of the detector about the beam that the header does not know, slowly varying (besides the wobble).
     misregistration_mm
         Patient motion between mask and fill: RMS shift at the isocenter, slowly varying.
     """
@@ -103,13 +105,15 @@ class SimulationConfig:
     scatter_fraction: float = 0.05
     beam_hardening: bool = False
     wobble_mm: float = 0.0
+    roll_deg: float = 0.0
     misregistration_mm: float = 0.0
 
     def __post_init__(self) -> None:
         positive = ("tree_scale", "duration_s", "sod_mm", "detector_spacing_mm", "voxel_mm", "arc_deg")
         for name in positive:
             _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
-        for name in ("photons", "electronic_noise_photons", "scatter_fraction", "wobble_mm", "misregistration_mm"):
+        imperfections = ("photons", "electronic_noise_photons", "scatter_fraction")
+        for name in (*imperfections, "wobble_mm", "roll_deg", "misregistration_mm"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self._require_finite()
         _require(self.seed >= 0, "seed", self.seed, "at least 0")

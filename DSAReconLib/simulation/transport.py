@@ -254,5 +254,7 @@ FLOW_MODELS: dict[str, FlowModel] = {
     "advection-diffusion": _advection_diffusion,
     "trapping": _trapping,
     "blush": _transit,
+    "layering": _transit,
 }
-"""Flow models by name; ``blush`` has the standard curves and adds capillaries and veins to the case."""
+"""Flow models by name. ``blush`` has the standard curves and adds capillaries and veins to the case, ``layering``
+lets contrast sink across the lumen (:mod:`DSAReconLib.simulation.layering`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numba import njit
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.simulation.trees import VesselTree
+
+Number = TypeVar("Number", np.float32, np.float64)
 
 SUBDIVISION = 3
 """Sub-cells per voxel edge. With the curvature correction below, a tube of half a voxel
@@ -39,7 +42,7 @@ class VesselVoxels:
     node: NDArray[np.int32]
     share: NDArray[np.float32]
 
-    def interpolate(self, tree: VesselTree, node_values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def interpolate(self, tree: VesselTree, node_values: NDArray[Number]) -> NDArray[Number]:
         """Values (..., N) at the voxels of quantities (..., P) given at the nodes."""
         parent = np.where(tree.parent < 0, np.arange(len(tree)), tree.parent)
         return (1 - self.share) * node_values[..., parent[self.node]] + self.share * node_values[..., self.node]

@@ -33,11 +33,13 @@ CASES = ("carotid", "aneurysm", "avm")
 IMPERFECT: dict[str, tuple[str, ...]] = {
     "misregistered": ("--misregistration", "0.4"),
     "wobbling": ("--wobble", "0.4"),
+    "rolling": ("--roll", "0.3"),
     "pulsatile": ("--flow", "pulsatile"),
     "two-phase": ("--flow", "two-phase"),
     "recirculation": ("--flow", "recirculation"),
     "advection": ("--flow", "advection-diffusion"),
     "blush": ("--flow", "blush"),
+    "layering": ("--flow", "layering"),
 }
 """The carotid tree with an imperfection of the scan, or flow that breaks Transit's assumption."""
 BEGIN, END = "<!-- bench_methods: begin -->", "<!-- bench_methods: end -->"

@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -68,6 +69,19 @@ def test_options_change_the_preset():
     assert config.isocenter_offset_mm == (1, 2, 3)
     assert config.principal_point_offset_px == (4, -6)
     assert config.beam_hardening
+
+
+def test_layered_contrast_and_roll_reach_the_case_through_the_command_line(tmp_path):
+    small = ("--preset", "tiny", "--views", "6", "--detector", "32", "--scale", "1.5")
+    for name, more in (("plain", ()), ("layered", ("--flow", "layering", "--roll", "0.4"))):
+        simulate.run(parsed("--out", str(tmp_path / name), *small, *more), FakeConsole())
+    plain, layered = (read_truth(tmp_path / name / "truth") for name in ("plain", "layered"))
+    assert layered.facts["config"]["flow"]["model"] == "layering"
+    assert layered.facts["config"]["roll_deg"] == 0.4
+    assert layered.geometry != plain.geometry
+    ratio = layered.volume.coefficients.max(0) / np.maximum(plain.volume.coefficients.max(0), 1e-9)
+    assert ratio.max() > 1.2
+    assert layered.volume.coefficients.sum() == pytest.approx(plain.volume.coefficients.sum(), rel=5e-3)
 
 
 def test_choices_of_the_command_are_those_of_the_library():

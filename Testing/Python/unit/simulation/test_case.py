@@ -78,6 +78,19 @@ def test_wobble_moves_the_true_poses_by_its_size_and_leaves_the_header_alone():
     assert 0 < np.abs(repeat - shift).max() < 0.2
 
 
+def test_roll_turns_the_detector_about_its_middle_and_leaves_the_header_alone():
+    config = small_config(views=200, arc_deg=360.0, roll_deg=0.5)
+    mask, fill = poses_of_runs(config)
+    assert fill.nominal == poses_of_runs(replace(config, roll_deg=0.0))[1].nominal
+    np.testing.assert_array_equal(fill.true.detector_center_mm, fill.nominal.detector_center_mm)
+    axes = fill.true.detector_u_mm, fill.nominal.detector_u_mm, fill.nominal.detector_v_mm
+    u, plain_u, plain_v = (axis / np.linalg.norm(axis, axis=1, keepdims=True) for axis in axes)
+    roll = np.rad2deg(np.arctan2((u * plain_v).sum(1), (u * plain_u).sum(1)))
+    assert np.sqrt((roll**2).mean()) == pytest.approx(0.5, rel=0.02)
+    assert np.abs(np.diff(roll)).max() < 0.05
+    assert 0 < np.abs(mask.true.detector_u_mm - fill.true.detector_u_mm).max() < 1e-3
+
+
 def test_misregistration_moves_the_mask_only_and_by_its_size():
     config = small_config(views=60, misregistration_mm=0.8)
     mask, fill = poses_of_runs(config)
