@@ -262,6 +262,7 @@ class WorkerProcess:
             return
         if event["event"] == "started":
             self._child.childPid = int(event.get("pid") or 0)
+            self._forgetConfig()  # read by now; it names folders of patients
         self.event(event)
 
     def _onEnded(self, ending: Ending) -> None:

@@ -196,7 +196,15 @@ def test_end_of_the_application_kills_the_child(tmp_path):
     assert watched.outcomes == []
 
 
-def test_job_file_is_removed(tmp_path):
+def test_job_file_is_removed_as_soon_as_the_worker_has_read_it(tmp_path):
+    watched = _odd(tmp_path, "stubborn")
+    config = watched.process._config
+    watched.until("started")
+    assert not config.exists()
+    DESKTOP.app.send("aboutToQuit()")
+
+
+def test_job_file_of_a_worker_that_says_nothing_is_removed(tmp_path):
     watched = _odd(tmp_path, "silent")
     config = watched.process._config
     assert config.is_file()

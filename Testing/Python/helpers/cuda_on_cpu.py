@@ -28,13 +28,12 @@ def cpu_launcher(source_name: str) -> Launch:
 @lru_cache
 def _build(source_name: str) -> ctypes.CDLL:
     text = source_text(source_name)
-    folder = Path(tempfile.mkdtemp(prefix="dsarecon_cuda_on_cpu_"))
-    (folder / "kernels.cpp").write_text(
-        "\n".join([(Path(__file__).parent / "cuda_on_cpu.h").read_text(), text, *_wrappers(text)])
-    )
+    program = "\n".join([(Path(__file__).parent / "cuda_on_cpu.h").read_text(), text, *_wrappers(text)])
     command = ["g++", "-O2", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-o", "kernels.so", "kernels.cpp"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return ctypes.CDLL(str(folder / "kernels.so"))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernels.cpp").write_text(program)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        return ctypes.CDLL(str(Path(folder) / "kernels.so"))
 
 
 def _wrappers(text: str) -> list[str]:

@@ -101,8 +101,8 @@ class SlicerApplication:
 class Desktop:
     """The application and what tests do with it."""
 
-    def __init__(self, app: SlicerApplication, folder: Path) -> None:
-        self.app, self.folder = app, folder
+    def __init__(self, app: SlicerApplication, folder: tempfile.TemporaryDirectory[str]) -> None:
+        self.app, self.folder, self._kept = app, Path(folder.name), folder
 
     def take_errors(self) -> list[BaseException]:
         """What receivers of signals raised since the last call; tests assert that it is empty."""
@@ -178,7 +178,8 @@ class Desktop:
 @cache
 def desktop() -> Desktop:
     """The one application of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="slicer_desktop_"))
+    temporary = tempfile.TemporaryDirectory(prefix="slicer_desktop_", ignore_cleanup_errors=True)
+    folder = Path(temporary.name)
     qt_application = pythonqt.application()
     _isolate_settings(folder)
     qt, ctk = pythonqt.make_qt(), pythonqt.make_ctk(CTK_WIDGETS)
@@ -194,7 +195,7 @@ def desktop() -> Desktop:
     for path in (str(MODULE_FOLDER), str(MODULE_FOLDER.parent)):
         if path not in sys.path:
             sys.path.insert(0, path)
-    return Desktop(slicer.app, folder)
+    return Desktop(slicer.app, temporary)
 
 
 def _isolate_settings(folder: Path) -> None:
