@@ -15,6 +15,7 @@ from DSAReconLib.methods.transit.assumptions import (
     truncated_share,
 )
 from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
+from DSAReconLib.methods.transit.concentration import concentrated
 from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.flow_swing import flow_swing
@@ -43,7 +44,8 @@ def assembled(
     refined = state is not None and plan is not None
     if state is not None and plan is not None:
         basis = plan.basis
-        volume = outputs.gaussian_volume(state, basis, box, solution.support.spacing_mm)
+        drawn = concentrated(state, solution.support.spacing_mm)
+        volume = outputs.gaussian_volume(drawn.of(state), basis, box, solution.support.spacing_mm)
         density, flow = volume.coefficients[: len(solution.delays_s)], plan.flow
     else:
         basis = transit_basis(solution.inlet, solution.delays_s)
@@ -53,7 +55,8 @@ def assembled(
     gaussians = outputs.radiative_gaussians(state, basis)
     if flow is not None:  # unsteady flow
         sampled, hats = outputs.sampled_curves(state, basis, flow, solution.inlet.plateau)
-        volume, gaussians = outputs.on_voxels_of(volume, sampled, hats), outputs.radiative_gaussians(sampled, hats)
+        gaussians = outputs.radiative_gaussians(sampled, hats)
+        volume = outputs.on_voxels_of(volume, drawn.of(sampled), hats)
     duration = evidence.duration_s
     threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
     progress.check_cancelled()

@@ -20,8 +20,8 @@ _MARGIN_MM = 2.0
 _REFERENCE_PERCENTILE = 99.5
 _REFERENCE_FLOOR = 0.07
 _GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.16, 0.25
-_OUTPUT_VOXELS, _OUTPUT_MIN_MM = 0.75, 0.4
-"""Gaussians are finer than the voxels they came from: they are averaged over smaller ones."""
+_OUTPUT_VOXELS, _OUTPUT_MIN_MM, _OUTPUT_MAX_MM = 0.75, 0.4, 0.5
+"""Gaussians are finer than the voxels they came from: they are averaged over smaller ones, which hold thin vessels."""
 _CURVE_SAMPLES = 101
 _SAMPLE_S = 0.08
 """Step of curves under unsteady flow; the inlet curve is blurred over 0.2 s."""
@@ -40,7 +40,7 @@ def gaussian_volume(state: GaussianState, basis: TemporalBasis, box: VolumeGrid,
 
     The voxels are somewhat smaller than those of the sparse model (``spacing_mm``).
     """
-    spacing_mm = min(max(_OUTPUT_VOXELS * spacing_mm, _OUTPUT_MIN_MM), spacing_mm)
+    spacing_mm = min(max(_OUTPUT_VOXELS * spacing_mm, _OUTPUT_MIN_MM), _OUTPUT_MAX_MM, spacing_mm)
     grid = _reached(state, box.resampled(spacing_mm), _MARGIN_MM)
     every = np.arange(grid.num_voxels, dtype=np.int32).reshape(grid.shape_zyx)
     means, sigmas = state.means_mm, state.sigmas_mm
