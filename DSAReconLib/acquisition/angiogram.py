@@ -37,6 +37,9 @@ class Angiogram:
     counting_share
         Part of ``variance`` (V, R, C) that is counting noise and tells the intensity; the
         rest is what moving a frame leaves at edges. ``None`` = all of it.
+    head_motion_mm
+        Motion of the head (V, 6) that ``geometry`` follows: shift (x, y, z) and turn about x, y, z as a
+        length at 60 mm. ``None`` = the poses are those of the header.
     """
 
     line_integrals: NDArray[np.float32]
@@ -48,6 +51,7 @@ class Angiogram:
     source_uids: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     counting_share: NDArray[np.float16] | None = None
+    head_motion_mm: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         views = len(self.geometry)
@@ -76,6 +80,7 @@ class Angiogram:
             times_s=self.times_s[index],
             frame_index=self.frame_index[index],
             counting_share=None if self.counting_share is None else self.counting_share[index],
+            head_motion_mm=None if self.head_motion_mm is None else self.head_motion_mm[index],
         )
 
     def binned(self, factor: int) -> Angiogram:

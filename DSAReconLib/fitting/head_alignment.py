@@ -11,6 +11,7 @@ from DSAReconLib.acquisition import RotationalRun
 from DSAReconLib.acquisition.registration import Motion, mean_radius_px
 from DSAReconLib.acquisition.warping import filled, image_at, move_image
 from DSAReconLib.fitting.head_motion import DepthOfStructure, MovedView, estimate_head_motion
+from DSAReconLib.fitting.head_poses import HeadCourse, head_course
 from DSAReconLib.fitting.head_volume import FEWEST_FRAMES, LEAST_ARC_DEG, HeadVolume, reconstruct_head
 from DSAReconLib.progress import Progress
 
@@ -28,6 +29,7 @@ class HeadAlignment:
         self._mask_run, self._geometry, self._progress = mask_run, fill_run.geometry, progress
         self._lock = threading.Lock()
         self._head: HeadVolume | None = None
+        self._motion_mm = np.full((len(fill_run), 6), np.nan)
 
     @property
     def possible(self) -> bool:
@@ -45,6 +47,7 @@ class HeadAlignment:
     ) -> tuple[Image, Image, Motion]:
         """Mask frame and variance (R, C) moved onto fill frame ``frame``, and the motion in its plane."""
         if not motion.moved:
+            self._motion_mm[frame] = 0 if motion.reliable else np.nan
             return mask_log, mask_variance, motion
         view = self._geometry[frame]
         pixel_mm = float(np.sqrt(np.prod(view.isocenter_pixel_mm)))
@@ -55,12 +58,19 @@ class HeadAlignment:
         found = estimate_head_motion(mask, fill, usable, structure, view, start)
         if not found.reliable:
             return (*move_image(mask_log, mask_variance, motion.row_column_px, motion.turn_deg), motion)
+        self._motion_mm[frame] = found.motion_mm
         place, parallax = moved.sources(found.motion_mm)
         place, _, remainder = structure.displaced(place, parallax)
         image, variance = image_at(mask_log, mask_variance, place)
         shift, turn = moved.image_motion(found.motion_mm)
         error_px = found.error_mm / pixel_mm * mean_radius_px(mask_log.shape) / np.hypot(*mask_log.shape)
         return image - (parallax * remainder).sum(0), variance, Motion(shift, turn, float(error_px), True)
+
+    def course(self) -> HeadCourse | None:
+        """How the head moved during the fill run, once all frames are aligned; ``None`` if it did not."""
+        if self._head is None:
+            return None
+        return head_course(self._mask_run, self._geometry, self._motion_mm, self._head, self._progress)
 
     def _volume(self) -> HeadVolume:
         with self._lock:

@@ -33,14 +33,16 @@ _SUBSETS = 10
 _SHORTEST_PATH_MM = 10.0
 _LEAST_WEIGHT = 0.05
 _OPEN_FIELD_QUANTILE = 0.999
+_MISFIT_BLUR_PX = 2.0
 
 
 @dataclass(frozen=True)
 class HeadVolume:
-    """Attenuation (Z, Y, X), 1/mm, on its grid."""
+    """Attenuation (Z, Y, X), 1/mm, on its grid, and the mean square that it misses of the frames it was made from."""
 
     grid: VolumeGrid
     attenuation: NDArray[np.float32]
+    misfit: float = np.nan
 
     def depth_pictures(self, view: ConeBeamGeometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Line integrals (R, C) of the head, and the same weighted with q = sod / depth - 1, for one view.
@@ -73,7 +75,7 @@ def reconstruct_head(mask_run: RotationalRun, progress: Progress) -> HeadVolume:
     count = min(len(mask_run), _MOST_FRAMES)
     frames = np.unique(np.linspace(0, len(mask_run) - 1, count).round().astype(int))
     geometry, attenuation = mask_run.geometry[frames], _attenuation(mask_run, frames)
-    volume, grid = np.zeros((1, 1, 1), np.float32), _grid(mask_run.geometry, _SPACING_MM)
+    volume, grid, misfit = np.zeros((1, 1, 1), np.float32), _grid(mask_run.geometry, _SPACING_MM), np.nan
     total = sum(passes for _, passes in _PASSES)
     done = 0
     for coarsening, passes in _PASSES:
@@ -86,7 +88,8 @@ def reconstruct_head(mask_run: RotationalRun, progress: Progress) -> HeadVolume:
             solver.refine(volume, progress)
             done += 1
             progress.report("head volume", done / total)
-    return HeadVolume(grid, volume)
+        misfit = solver.misfit(volume)
+    return HeadVolume(grid, volume, misfit)
 
 
 class _AlgebraicSolver:
@@ -111,6 +114,18 @@ class _AlgebraicSolver:
             error = (self._pictures[views] - projector(volume)) * self._inverse_path[views]
             volume += projector.T(error) * self._inverse_weight
             np.maximum(volume, 0, out=volume)
+
+    def misfit(self, volume: NDArray[np.float32]) -> float:
+        """Mean square difference to the pictures, smoothed, of which each may have an exposure of its own.
+
+        What is finer than pixels fits still heads better than moving ones: all views miss the same of it.
+        """
+        from scipy.ndimage import gaussian_filter
+
+        error = self._pictures - self._projector(volume)
+        error -= np.median(error, axis=(1, 2), keepdims=True)
+        error[self._inverse_path == 0] = 0
+        return float(np.mean(gaussian_filter(error, (0, _MISFIT_BLUR_PX, _MISFIT_BLUR_PX)) ** 2, dtype=float))
 
 
 def _attenuation(run: RotationalRun, frames: NDArray[np.int64]) -> NDArray[np.float32]:

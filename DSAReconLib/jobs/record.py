@@ -163,4 +163,5 @@ def _geometry_facts(angiogram: Angiogram) -> dict[str, Any]:
         "detector_shape": geometry.detector_shape,
         "detector_spacing_mm": geometry.detector_spacing_mm,
         "duration_s": angiogram.duration_s,
+        "head_motion_mm": None if angiogram.head_motion_mm is None else angiogram.head_motion_mm.round(3).tolist(),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from DSAReconLib.acquisition import Angiogram, RotationalRun
 from DSAReconLib.acquisition.subtraction import subtract
 from DSAReconLib.progress import Progress, SilentProgress
@@ -12,7 +14,8 @@ def subtract_runs(
 ) -> Angiogram:
     """Contrast line integrals of all frames that have a mask.
 
-    Where the mask run is too short for a volume of the head, ``"rigid3d"`` becomes ``"rigid"``.
+    Where the mask run is too short for a volume of the head, ``"rigid3d"`` becomes ``"rigid"``; else
+    the poses follow a head that moved during the fill run (warning ``acquisition.head_moved``).
 
     Parameters
     ----------
@@ -38,4 +41,10 @@ def subtract_runs(
     aligner = HeadAlignment(mask_run, fill_run, progress)
     if not aligner.possible:
         return subtract(mask_run, fill_run, register="rigid", progress=progress)
-    return subtract(mask_run, fill_run, register="rigid3d", aligner=aligner, progress=progress)
+    angiogram = subtract(mask_run, fill_run, register="rigid3d", aligner=aligner, progress=progress)
+    course = aligner.course()
+    if course is None:
+        return angiogram
+    warning = ("acquisition.head_moved", course.message)
+    progress.warn(*warning)
+    return replace(course.followed(angiogram), warnings=(*angiogram.warnings, warning))

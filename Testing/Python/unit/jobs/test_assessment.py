@@ -10,6 +10,8 @@ from helpers.method_doubles import double_job
 
 from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation.protocol import prepare_truth
+from DSAReconLib.fitting.head_alignment import HeadAlignment
+from DSAReconLib.fitting.head_poses import HeadCourse, seen_from_head
 from DSAReconLib.io.result_folder import open_result
 from DSAReconLib.io.truth import read_truth
 from DSAReconLib.jobs.assessment import MAX_HELDOUT, assess, load_case, spread, write_metrics
@@ -49,6 +51,17 @@ def test_without_truth_only_views_are_judged(case, result):
     assert "psnr_db" in metrics
     assert "psnr_clean_db" not in metrics
     assert "dice_best" not in metrics
+
+
+def test_a_result_whose_poses_follow_the_head_is_judged_at_those_poses(tiny_case, tmp_path, monkeypatch):
+    motion = np.linspace(-1, 1, 20)[:, None] * np.array([0.5, -0.2, 0.4, 0.3, 0.1, -0.2])
+    monkeypatch.setattr(HeadAlignment, "course", lambda aligner: HeadCourse(motion, 0.0))
+    moved = open_result(run_job(double_job(tiny_case, tmp_path / "out", views=8, registration="rigid3d")))
+    assert [code for code, _ in moved.record["warnings"]].count("acquisition.head_moved") == 1
+    np.testing.assert_allclose(moved.record["geometry"]["head_motion_mm"], motion, atol=1e-3)
+    header = load_case([tiny_case], {**moved.record, "registration": "rigid"}, title="").angiogram.geometry
+    assert moved.geometry == seen_from_head(header, motion)
+    assert load_case([tiny_case], moved.record, title="").angiogram.geometry == moved.geometry
 
 
 def test_metrics_file_is_json_and_leaves_the_record_alone(case, result):
