@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.descent import extrapolate, proximal_step
 from DSAReconLib.kernels.sparse.neighborhoods import neighborhood_sums
-from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem
 from DSAReconLib.methods.transit.support import Support, coarse_scores
-from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, hat_basis, transit_basis
+from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, hat_basis
 from DSAReconLib.operators.sparse import SparseProjector
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import TemporalBasis, arrival_times
@@ -30,9 +27,6 @@ _VOXELS_MIN, _VOXELS_MAX = 400, 20_000
 _STEPS = 30
 _SMOOTHNESS = 0.002
 _KNOTS_MAX = 20
-_UPDATE_KNOTS = 61
-_UPDATE_SMOOTHNESS = 0.1
-_EARLY_THICK_PERCENTILE = 80
 
 
 def estimate_inlet(evidence: Evidence, box: VolumeGrid, *, noise_level: float, progress: Progress) -> InletCurve:
@@ -159,117 +153,3 @@ def _aligned_median(
     # as if the thickest vessels filled 3.6 mm boxes; the first solve corrects the scale
     plateau = float(np.percentile(curves[earliest].max(1), 75)) / 27
     return InletCurve(times_s, shape / max(shape.max(), 1e-9)).scaled(plateau)
-
-
-def updated_inlet(
-    inlet: InletCurve,
-    evidence: Evidence,
-    support: Support,
-    coefficients: NDArray[np.float32],
-    delays_s: NDArray[np.float64],
-    progress: Progress,
-) -> InletCurve:
-    """The curve that the thick vessels which fill first follow, each at its own mean delay.
-
-    Their transit densities shrink to a single delay, everything else stays as the model says:
-    were the densities kept, they would defend the old curve, whose errors they have adopted;
-    were both free, the curve would collapse to a narrow one, which can imitate every other.
-    """
-    early = _early_vessels(support, coefficients, delays_s)
-    if not early.any():
-        return inlet
-    rest = evidence.line_integrals - _projected(
-        evidence, support.subset(~early), coefficients[:, ~early], inlet, delays_s
-    )
-    knots = np.linspace(0, inlet.times_s[-1], _UPDATE_KNOTS)
-    matrix, right = _normal_equations(
-        replace(evidence, line_integrals=rest),
-        support.subset(early),
-        _at_mean_delay(coefficients[:, early], delays_s),
-        delays_s,
-        knots,
-        progress,
-    )
-    scale = float(np.trace(matrix)) / len(knots)
-    bending = np.diff(np.eye(len(knots)), 2, axis=0)
-    before = np.interp(knots, inlet.times_s, inlet.values)
-    matrix = matrix + scale * (_UPDATE_SMOOTHNESS * bending.T @ bending + 1e-4 * np.eye(len(knots)))
-    factor = np.linalg.cholesky(matrix)
-    fitted, _ = nnls(factor.T, np.linalg.solve(factor, right + 1e-4 * scale * before))
-    if fitted.max() <= 0:
-        return inlet
-    return InletCurve(inlet.times_s, np.interp(inlet.times_s, knots, fitted)).scaled(inlet.plateau)
-
-
-def _early_vessels(
-    support: Support, coefficients: NDArray[np.float32], delays_s: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Voxels (N,) that fill no later than the earliest third of the thick vessels, their rims included."""
-    index, shape, around = support.index_zyx, support.grid.shape_zyx, np.ones(5, np.float32)
-    filling = neighborhood_sums(coefficients.sum(0), index, shape, around)
-    moment = neighborhood_sums(np.ascontiguousarray(delays_s.astype(np.float32) @ coefficients), index, shape, around)
-    filled = filling > 0
-    if not filled.any():
-        return filled
-    mean_delay = moment / np.maximum(filling, np.float32(1e-6))
-    thick = filling >= np.percentile(filling[filled], _EARLY_THICK_PERCENTILE)
-    return filled & (mean_delay <= np.percentile(mean_delay[thick], 100 / 3))
-
-
-def _at_mean_delay(coefficients: NDArray[np.float32], delays_s: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Transit densities (K, N) shrunk to their mean delay, split between the two nearest ones."""
-    filling = coefficients.sum(0)
-    place = np.interp((delays_s @ coefficients) / np.maximum(filling, 1e-6), delays_s, np.arange(len(delays_s)))
-    low = np.minimum(place.astype(int), len(delays_s) - 2)
-    share = (place - low).astype(np.float32)
-    result = np.zeros_like(coefficients)
-    column = np.arange(coefficients.shape[1])
-    result[low, column] = (1 - share) * filling
-    result[low + 1, column] = share * filling
-    return result
-
-
-def _projected(
-    evidence: Evidence,
-    support: Support,
-    coefficients: NDArray[np.float32],
-    inlet: InletCurve,
-    delays_s: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    """Line integrals (V, R, C) of listed voxels."""
-    projector = SparseProjector(support.points_mm, support.spacing_mm, evidence.geometry, evidence.kernels)
-    basis = transit_basis(inlet, delays_s).at(evidence.times_s)
-    return projector.project(basis, np.ascontiguousarray(coefficients))
-
-
-def _normal_equations(
-    evidence: Evidence,
-    support: Support,
-    coefficients: NDArray[np.float32],
-    delays_s: NDArray[np.float64],
-    knots_s: NDArray[np.float64],
-    progress: Progress,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normal matrix and right side of the least squares for the inlet's knots, view by view."""
-    response, kernels = _knot_responses(evidence.times_s, delays_s, knots_s), evidence.kernels
-    records, shape = view_records(evidence.geometry), evidence.geometry.detector_shape
-    points, coefficients = kernels.array(np.ascontiguousarray(support.points_mm.T)), kernels.array(coefficients)
-    matrix, right = np.zeros((len(knots_s),) * 2), np.zeros(len(knots_s))
-    for view in range(len(evidence)):
-        progress.check_cancelled()
-        same_view = np.ascontiguousarray(np.broadcast_to(records[view], (len(delays_s), records.shape[1])))
-        images = kernels.splat_voxels(points, coefficients, support.spacing_mm**3, same_view, shape)
-        flat = images.reshape(len(delays_s), -1)
-        weighted = flat * kernels.array(evidence.weights[view].ravel())
-        matrix += response[view].T @ kernels.host(weighted @ flat.T) @ response[view]
-        measured = kernels.array(evidence.line_integrals[view].ravel())
-        right += response[view].T @ kernels.host(weighted @ measured)
-    return matrix, right
-
-
-def _knot_responses(
-    times_s: NDArray[np.float64], delays_s: NDArray[np.float64], knots_s: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(V, K, M): transit basis at the views' times if the inlet curve were the m-th hat."""
-    responses = [transit_basis(InletCurve(knots_s, row), delays_s).at(times_s) for row in np.eye(len(knots_s))]
-    return np.stack(responses, -1).astype(float)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.inlet import updated_inlet
+from DSAReconLib.methods.transit.inlet_update import updated_inlet
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
 from DSAReconLib.methods.transit.support import Support
 from DSAReconLib.methods.transit.transit_model import InletCurve, transit_basis
@@ -111,7 +111,7 @@ def first_solution(
 def reweighted_solution(
     solution: TransitSolution, evidence: Evidence, round_index: int, config: Config, progress: Progress
 ) -> TransitSolution:
-    """Prune, update the inlet curve (first round only), solve with reweighted penalties."""
+    """Prune, update the inlet curve, solve with reweighted penalties."""
     solution = with_late_delays(pruned(solution), evidence.duration_s)
     if not len(solution.support):
         return solution

@@ -19,7 +19,7 @@ from DSAReconLib.methods.transit.calibration import (
 )
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
-from DSAReconLib.methods.transit.inlet import updated_inlet
+from DSAReconLib.methods.transit.inlet_update import updated_inlet
 from DSAReconLib.methods.transit.refinement import (
     RefinementPlan,
     cell_volume,
