@@ -179,7 +179,7 @@ def _validated(
             raise ValueError(f"{name} must have shape {(count, width)}; got {value.shape}")
     if count and not scales.min() > 0:
         raise ValueError(f"scales_mm must be positive; the smallest is {scales.min():g}")
-    if count and not (quats**2).sum(1).min() > 0:
+    if count and not np.einsum("ni,ni->n", quats, quats).min() > 0:
         raise ValueError("quats_wxyz must not be zero")
     rows = []
     for name, value in (("opacities", np.asarray(opacities, np.float32)), ("colors", np.asarray(colors, np.float32))):

@@ -13,8 +13,9 @@ from numba import float32, njit, prange
 from numpy.typing import NDArray
 
 from DSAReconLib.kernels.alpha import cpu_tiles
-from DSAReconLib.kernels.alpha.cpu_projection import FRAME_SIZE, RECORD_SIZE, footprint, footprint_adjoint
-from DSAReconLib.kernels.splat.cpu_footprint import OPTIONS, rotation_rows
+from DSAReconLib.kernels.alpha.cpu_projection import footprint, footprint_adjoint
+from DSAReconLib.kernels.lanes import OPTIONS
+from DSAReconLib.kernels.splat.cpu_footprint import rotation
 from DSAReconLib.kernels.threads import kernel_launch
 
 FloatArray = NDArray[np.float32]
@@ -29,7 +30,6 @@ class Frame(NamedTuple):
     transmittance: FloatArray
     last: NDArray[np.int32]
     records: FloatArray
-    visible: NDArray[np.bool_]
     offsets: NDArray[np.int32]
     lists: NDArray[np.int32]
     boxes: NDArray[np.int32]
@@ -50,23 +50,18 @@ def forward(
     ``view`` holds the packed constants (18,) of ``cpu_projection``.
     """
     count, (rows, columns) = len(means), shape
-    records, visible = np.zeros((count, RECORD_SIZE), np.float32), np.zeros(count, np.bool_)
-    boxes = np.empty((count, 4), np.int32)
-    wide, high = -(-columns // cpu_tiles.TILE), -(-rows // cpu_tiles.TILE)
-    offsets = np.zeros(wide * high + 1, np.int32)
+    records, boxes = np.empty((count, cpu_tiles.RECORD_SIZE), np.float32), np.empty((count, 4), np.int32)
     image, transmittance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     last = np.empty(shape, np.int32)
     with kernel_launch(chunk_size=1):
-        _project(means, scales, quats, view, records, visible)
-        cpu_tiles.tile_boxes(records, opacities, visible, rows, columns, boxes, offsets)
-        order = np.flatnonzero(boxes[:, 1] >= boxes[:, 0])
-        order = order[np.argsort(records[order, 5], kind="stable")].astype(np.int32)
-        lists = np.empty(offsets[-1], np.int32)
-        cpu_tiles.tile_lists(order, boxes, offsets, wide, lists)
+        _project(means, scales, quats, opacities, view, shape, records, boxes)
+        order = cpu_tiles.depth_order(records, boxes)
+        wide, high = -(-columns // cpu_tiles.COLUMNS), -(-rows // cpu_tiles.ROWS)
+        offsets, lists = cpu_tiles.tile_lists(order, boxes, wide, high)
         cpu_tiles.composite(
             records, opacities, colors, offsets, lists, float32(background), image, transmittance, last
         )  # fmt: skip
-    return Frame(image, transmittance, last, records, visible, offsets, lists, boxes)
+    return Frame(image, transmittance, last, records, offsets, lists, boxes)
 
 
 def adjoint(
@@ -90,7 +85,7 @@ def adjoint(
             frame.transmittance, frame.last, slots,
         )  # fmt: skip
         cpu_tiles.add_slots(frame.lists, slots, sums)
-        _project_adjoint(means, scales, quats, view, frame.visible, sums, shape_grads)
+        _project_adjoint(means, scales, quats, view, frame.boxes, sums, shape_grads)
     return shape_grads, sums
 
 
@@ -106,25 +101,22 @@ def footprint_radii(frame: Frame) -> FloatArray:
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _project(means, scales, quats, view, records, visible):
+def _project(means, scales, quats, opacities, view, shape, records, boxes):
     n = means.shape[0]
     for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        rot, frame = np.empty((3, 3)), np.empty((FRAME_SIZE, 3))
         for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
-            rotation_rows(quats[i], rot)
-            visible[i] = footprint(means[i], scales[i], rot, view, frame, records[i])
+            boxes[i, 0], boxes[i, 1] = 0, -1
+            _, rot = rotation(quats[i])
+            u, v, depth, covariance = footprint(means[i], scales[i], rot, view)
+            if depth > view[16] and opacities[i] > cpu_tiles.MIN_ALPHA:
+                cpu_tiles.fill_record(u, v, depth, covariance, opacities[i], shape, records[i], boxes[i])
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _project_adjoint(means, scales, quats, view, visible, sums, out):
+def _project_adjoint(means, scales, quats, view, boxes, sums, out):
     n = means.shape[0]
     for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        rot, work, frame, total = np.empty((3, 3)), np.empty((3, 3)), np.empty((FRAME_SIZE, 3)), np.empty(10)
         for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
-            if not visible[i]:
-                continue
-            total[:] = 0
-            length = rotation_rows(quats[i], rot)
-            footprint_adjoint(means[i], scales[i], quats[i], length, rot, view, sums[i], frame, work, total)
-            for k in range(10):
-                out[i, k] = total[k]
+            if boxes[i, 1] >= boxes[i, 0]:
+                length, rot = rotation(quats[i])
+                footprint_adjoint(means[i], scales[i], quats[i], length, rot, view, sums[i], out[i])

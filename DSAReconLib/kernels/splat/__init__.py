@@ -147,7 +147,7 @@ def _validated(
             raise ValueError(f"{name} must have shape {(count, width)}; got {value.shape}")
     if count and not scales.min() > 0:
         raise ValueError(f"scales_mm must be positive; the smallest is {scales.min():g}")
-    if count and not (quats**2).sum(1).min() > 0:
+    if count and not np.einsum("ni,ni->n", quats, quats).min() > 0:
         raise ValueError("quats_wxyz must not be zero")
     heights = np.asarray(amplitudes, np.float32)
     if heights.shape not in ((count,), (views, count)):
@@ -161,15 +161,25 @@ def packed_views(geometry: ConeBeamGeometry) -> tuple[NDArray[np.float64], NDArr
     views = np.concatenate(
         [geometry.source_mm, geometry.detector_u_mm, geometry.detector_v_mm, matrices, 1 / geometry.sdd_mm[:, None]], 1
     )
-    rows, columns = geometry.detector_shape
-    row_offset, column_offset = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
+    return np.ascontiguousarray(views), _ray_lengths(geometry)
+
+
+def _ray_lengths(geometry: ConeBeamGeometry) -> NDArray[np.float32]:
+    """Distance (V, R, C) from source to pixel, mm: a quadratic form of row and column."""
+    step_u, step_v = geometry.detector_u_mm, geometry.detector_v_mm
     center = geometry.detector_center_mm - geometry.source_mm
-    squared = np.zeros((len(geometry), rows, columns))
-    for axis in range(3):
-        along_rows = row_offset[None, :, None] * geometry.detector_v_mm[:, None, None, axis]
-        along_columns = column_offset[None, None, :] * geometry.detector_u_mm[:, None, None, axis]
-        squared += (center[:, None, None, axis] + along_rows + along_columns) ** 2
-    return np.ascontiguousarray(views), np.sqrt(squared, dtype=np.float32, casting="same_kind")
+    rows, columns = ((np.arange(size) - (size - 1) / 2)[None] for size in geometry.detector_shape)
+
+    def product(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (x * y).sum(1)[:, None]
+
+    constant = product(center, center) + rows * (2 * product(center, step_v) + rows * product(step_v, step_v))
+    linear = 2 * (product(center, step_u) + rows * product(step_u, step_v))
+    quadratic = product(step_u, step_u) * columns**2
+    squared = linear.astype(np.float32)[:, :, None] * columns.astype(np.float32)[:, None]
+    squared += constant.astype(np.float32)[:, :, None]
+    squared += quadratic.astype(np.float32)[:, None]
+    return np.sqrt(squared, out=squared)
 
 
 def _splat_torch(

@@ -13,26 +13,24 @@ import numpy as np
 from numba import float32, njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.lanes import MARGIN, OPTIONS
 from DSAReconLib.kernels.splat.cpu_adjoint import gaussian_adjoint
+from DSAReconLib.kernels.splat.cpu_ellipse import add_ellipse, sum_ellipse
 from DSAReconLib.kernels.splat.cpu_footprint import (
     BOX_VARIANCE,
-    OPTIONS,
-    RECORD_SIZE,
-    SUM_SIZE,
-    add_row,
-    add_row_sums,
-    column_span,
+    column,
+    dot3,
     fast_exp,
     footprint,
-    freeze_perspective,
-    rotation_rows,
-    row_span,
+    rotation,
+    whitening,
 )
 from DSAReconLib.kernels.threads import kernel_launch
 
 FloatArray = NDArray[np.float32]
 
 _CHUNK = 256  # Gaussians per task of the adjoint: their sums stay in the core's cache
+_BLOCK = 64  # Gaussians that a thread takes at a time: neighbors in the list are neighbors in the picture
 
 
 def splat_forward(
@@ -46,6 +44,7 @@ def splat_forward(
     cutoff_sigma: float,
     pixel_box: bool,
     affine: bool = False,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Images (V, R, C) of Gaussians; see :func:`DSAReconLib.kernels.splat.splat_xray`.
 
@@ -55,16 +54,20 @@ def splat_forward(
         Packed view constants (V, 22), see ``cpu_footprint``.
     ray_lengths
         |D| per pixel (V, R, C), float32: source to pixel, mm. The affine form uses its shape only.
+    out
+        Array (V, R, C) to fill.
     """
     count, (rows, columns) = len(views), ray_lengths.shape[1:]
     threads = numba.get_num_threads()
     # Enough views: one per thread; few views: private images per thread, then a sum.
     parts = 1 if count >= 2 * threads else threads
-    images = np.zeros((count, parts, rows, columns), np.float32)
+    private = np.zeros((count, parts, rows * (columns + MARGIN)), np.float32)
+    images = np.empty((count, rows, columns), np.float32) if out is None else out
+    cut = float32(cutoff_sigma**2)
     with kernel_launch():
-        _splat(means, scales, quats, amplitudes, views, _variance(pixel_box), affine, float32(cutoff_sigma**2), images)
-    summed = images[:, 0] if parts == 1 else images.sum(1)
-    return summed if affine else summed * ray_lengths
+        _splat(means, scales, quats, amplitudes, views, _variance(pixel_box), affine, cut, images.shape, private)
+        _collect(private, ray_lengths, affine, images)
+    return images
 
 
 def splat_adjoint(
@@ -94,10 +97,15 @@ def splat_adjoint(
     amplitude_grads = np.zeros(amplitudes.shape, np.float32)
     pulls = np.full(amplitudes.shape, -1, np.float32)
     cut = float32(cutoff_sigma**2)
-    weighted = np.ascontiguousarray(gradients if affine else gradients * ray_lengths, np.float32)
+    count, rows, columns = gradients.shape
+    weighted = np.zeros((count, rows, columns + MARGIN), np.float32)
+    np.multiply(gradients, 1 if affine else ray_lengths, out=weighted[:, :, :columns], casting="same_kind")
+    images, variance = weighted.reshape(count, -1), _variance(pixel_box)
     outputs = (shape_grads, amplitude_grads, pulls)
     with kernel_launch(chunk_size=1):
-        _gather(means, scales, quats, amplitudes, views, _variance(pixel_box), affine, cut, weighted, *outputs)
+        _gather(
+            means, scales, quats, amplitudes, views, variance, affine, cut, gradients.shape, images, *outputs
+        )  # fmt: skip
     return shape_grads.astype(np.float32), amplitude_grads, pulls
 
 
@@ -148,75 +156,68 @@ def _variance(pixel_box: bool) -> float:
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _splat(means, scales, quats, amplitudes, views, variance, affine, cut, images):
-    count, parts, rows, columns = images.shape
+def _splat(means, scales, quats, amplitudes, views, variance, affine, cut, shape, private):
+    count, parts = private.shape[:2]
     n = means.shape[0]
     for task in prange(count * parts):
         view, part = task // parts, task % parts
-        image = images[view, part]
-        rot, frame, record = np.empty((3, 3)), np.empty((6, 3)), np.empty(RECORD_SIZE, np.float32)
-        for i in range(n * part // parts, n * (part + 1) // parts):
-            amplitude = amplitudes[view, i]
-            if amplitude == 0:
-                continue
-            rotation_rows(quats[i], rot)
-            if not footprint(means[i], scales[i], rot, amplitude, views[view], variance, frame, record):
-                continue
-            if affine:
-                freeze_perspective(means[i], views[view], record)
-            first, last = row_span(record, cut, rows, columns)
-            for row in range(first, last + 1):
-                dv = float32(row) - record[1]
-                start, stop = column_span(record, dv, cut, columns)
-                if stop >= start:
-                    add_row(image[row, start : stop + 1], record, start, dv)
+        constants, image = views[view], private[view, part]
+        for block in range(part * _BLOCK, n, parts * _BLOCK):
+            for i in range(block, min(n, block + _BLOCK)):
+                amplitude = amplitudes[view, i]
+                if amplitude == 0:
+                    continue
+                _, rot = rotation(quats[i])
+                depth, center, conic, bend, peak = footprint(
+                    means[i], scales[i], rot, amplitude, constants, variance, affine
+                )
+                if depth > 0:
+                    add_ellipse(image, shape[1], shape[2], center, conic, bend, peak, cut)
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _collect(private, ray_lengths, affine, images):
+    """Sum of the private images, times the distance from the source to the pixels (1 if ``affine``)."""
+    count, rows, columns = images.shape
+    for task in prange(count * rows):
+        view, row = task // rows, task % rows
+        start = row * (columns + MARGIN)
+        line = images[view, row]
+        line[:] = private[view, 0, start : start + columns]
+        for part in range(1, private.shape[1]):
+            line += private[view, part, start : start + columns]
+        if not affine:
+            line *= ray_lengths[view, row]
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
 def _gather(
-    means, scales, quats, amplitudes, views, variance, affine, cut, gradients, shape_grads, amplitude_grads, pulls
+    means, scales, quats, amplitudes, views, variance, affine, cut, shape, images, shape_grads, amplitude_grads, pulls
 ):
-    count, rows, columns = gradients.shape
     n = means.shape[0]
     for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        rot, work = np.empty((3, 3)), np.empty((12, 3))
-        record, sums = np.empty(RECORD_SIZE, np.float32), np.empty(SUM_SIZE)
-        for view in range(count):
+        for view in range(shape[0]):
+            constants, image = views[view], images[view]
             for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
-                length = rotation_rows(quats[i], rot)
+                length, rot = rotation(quats[i])
                 # A unit amplitude keeps the amplitude's own gradient where the amplitude is zero.
-                if not footprint(means[i], scales[i], rot, 1.0, views[view], variance, work[:6], record):
+                depth, center, conic, bend, _ = footprint(means[i], scales[i], rot, 1.0, constants, variance, affine)
+                if not depth > 0:
                     continue
-                first, last = row_span(record, cut, rows, columns)
-                if last < first:
-                    continue
-                if affine:
-                    freeze_perspective(means[i], views[view], record)
-                sums[:] = 0
-                for row in range(first, last + 1):
-                    dv = float32(row) - record[1]
-                    start, stop = column_span(record, dv, cut, columns)
-                    if stop >= start:
-                        add_row_sums(gradients[view, row, start : stop + 1], record, start, dv, sums)
-                record[5] *= amplitudes[view, i]
-                amplitude_grads[view, i], pulls[view, i] = gaussian_adjoint(
-                    means[i], scales[i], quats[i], rot, length, views[view], variance, affine,
-                    record, sums, work, shape_grads[i],
-                )  # fmt: skip
+                seen, sums = sum_ellipse(image, shape[1], shape[2], center, conic, bend, cut)
+                if seen:
+                    amplitude_grads[view, i], pulls[view, i] = gaussian_adjoint(
+                        means[i], scales[i], quats[i], rot, length, amplitudes[view, i], constants, variance, affine,
+                        (conic, bend), sums, shape_grads[i],
+                    )  # fmt: skip
 
 
 @njit(**OPTIONS)
-def _precision(scale, rot, out):
+def _precision(scale, rot):
     """Upper triangle xx, xy, xz, yy, yz, zz of the inverse covariance."""
-    out[:] = 0
-    for k in range(3):
-        x, y, z = rot[0, k] / scale[k], rot[1, k] / scale[k], rot[2, k] / scale[k]
-        out[0] += x * x
-        out[1] += x * y
-        out[2] += x * z
-        out[3] += y * y
-        out[4] += y * z
-        out[5] += z * z
+    rows = whitening(scale, rot)
+    x, y, z = column(rows, 0), column(rows, 1), column(rows, 2)
+    return dot3(x, x), dot3(x, y), dot3(x, z), dot3(y, y), dot3(y, z), dot3(z, z)
 
 
 @njit(**OPTIONS)
@@ -240,12 +241,9 @@ def _add_voxel_row(volume, amplitudes, i, precision, cut, plane, y, z, center_x,
 
 
 @njit(**OPTIONS)
-def _extent(rot, scale, root, half):
-    """Half the edges (3,) of the box around a Gaussian's ellipsoid, mm."""
-    for axis in range(3):
-        half[axis] = root * math.sqrt(
-            (rot[axis, 0] * scale[0]) ** 2 + (rot[axis, 1] * scale[1]) ** 2 + (rot[axis, 2] * scale[2]) ** 2
-        )
+def _extent(row, scale, root):
+    """Half an edge of the box around a Gaussian's ellipsoid, mm, along the axis of a row of its rotation."""
+    return root * math.sqrt((row[0] * scale[0]) ** 2 + (row[1] * scale[1]) ** 2 + (row[2] * scale[2]) ** 2)
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
@@ -254,19 +252,16 @@ def _voxelize(means, scales, quats, amplitudes, origin, spacing, cut, slabs, vol
     root = math.sqrt(cut)
     for slab in prange(slabs):
         low, high = nz * slab // slabs, nz * (slab + 1) // slabs - 1
-        rot, precision = np.empty((3, 3)), np.empty(6)
         for i in range(means.shape[0]):
-            rotation_rows(quats[i], rot)
-            half = np.empty(3)
-            _extent(rot, scales[i], root, half)
+            _, rot = rotation(quats[i])
             x0, y0, z0 = means[i, 0] - origin[0], means[i, 1] - origin[1], means[i, 2] - origin[2]
-            z_first, z_last = _box(z0, half[2], spacing[2], nz)
+            z_first, z_last = _box(z0, _extent(rot[2], scales[i], root), spacing[2], nz)
             z_first, z_last = max(z_first, low), min(z_last, high)
             if z_last < z_first:
                 continue
-            _precision(scales[i], rot, precision)
-            y_first, y_last = _box(y0, half[1], spacing[1], ny)
-            span = _box(x0, half[0], spacing[0], nx)
+            precision = _precision(scales[i], rot)
+            y_first, y_last = _box(y0, _extent(rot[1], scales[i], root), spacing[1], ny)
+            span = _box(x0, _extent(rot[0], scales[i], root), spacing[0], nx)
             for z in range(z_first, z_last + 1):
                 for y in range(y_first, y_last + 1):
                     _add_voxel_row(
@@ -298,18 +293,16 @@ def _voxelize_supported(means, scales, quats, coefficients, origin, spacing, cut
     root = math.sqrt(cut)
     for slab in prange(slabs):
         low, high = nz * slab // slabs, nz * (slab + 1) // slabs - 1
-        rot, precision, half = np.empty((3, 3)), np.empty(6), np.empty(3)
         for i in range(means.shape[0]):
-            rotation_rows(quats[i], rot)
-            _extent(rot, scales[i], root, half)
+            _, rot = rotation(quats[i])
             x0, y0, z0 = means[i, 0] - origin[0], means[i, 1] - origin[1], means[i, 2] - origin[2]
-            z_first, z_last = _box(z0, half[2], spacing[2], nz)
+            z_first, z_last = _box(z0, _extent(rot[2], scales[i], root), spacing[2], nz)
             z_first, z_last = max(z_first, low), min(z_last, high)
             if z_last < z_first:
                 continue
-            _precision(scales[i], rot, precision)
-            y_first, y_last = _box(y0, half[1], spacing[1], ny)
-            span = _box(x0, half[0], spacing[0], nx)
+            precision = _precision(scales[i], rot)
+            y_first, y_last = _box(y0, _extent(rot[1], scales[i], root), spacing[1], ny)
+            span = _box(x0, _extent(rot[0], scales[i], root), spacing[0], nx)
             for z in range(z_first, z_last + 1):
                 for y in range(y_first, y_last + 1):
                     _add_listed_row(

@@ -1,4 +1,4 @@
-"""Footprint of one Gaussian on one view, its adjoint, and sums over its pixels (numba scalars).
+"""Footprint of one Gaussian on one view (numba scalars and tuples, which stay in registers).
 
 With the ray through pixel (u, v) written as D = D_c + du D_u + dv D_v (D_c: from the source
 through the Gaussian's center to the detector, du = u - u_0) and whitened vectors a = K D_u,
@@ -29,18 +29,12 @@ import math
 import numpy as np
 from numba import float32, int32, njit
 
-OPTIONS = {
-    "fastmath": {"reassoc", "contract", "arcp", "nsz", "afn", "nnan", "ninf"},
-    "error_model": "numpy",
-    "boundscheck": False,
-    "nogil": True,
-}
+from DSAReconLib.kernels.lanes import OPTIONS
+
 VIEW_SIZE = 22  # source (3), D_u (3), D_v (3), projection matrix (12), 1/sdd
-RECORD_SIZE = 11  # u0, v0, Quu, Quv, Qvv, amplitude, r_u, r_v, r_uu, r_uv, r_vv
-SUM_SIZE = 12  # see add_row_sums
 BOX_VARIANCE = 1.0 / 12.0  # of a pixel-wide box, px^2
 _ROOT_2PI = math.sqrt(2.0 * math.pi)
-_ONE, _HALF = float32(1), float32(0.5)
+_ONE, _HALF, _ZERO = float32(1), float32(0.5), float32(0)
 
 
 @njit(inline="always", **OPTIONS)
@@ -56,171 +50,123 @@ def fast_exp(x):
     return np.int32(bits).view(np.float32) * poly
 
 
-@njit(**OPTIONS)
-def rotation_rows(quat, rot):
-    """Rotation matrix ``rot`` (3, 3) of a quaternion (w, x, y, z) of any length; returns its length."""
-    length = math.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
-    inverse = 1.0 / length
-    w, x, y, z = quat[0] * inverse, quat[1] * inverse, quat[2] * inverse, quat[3] * inverse
-    rot[0, 0], rot[0, 1], rot[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-    rot[1, 0], rot[1, 1], rot[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-    rot[2, 0], rot[2, 1], rot[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-    return length
-
-
-@njit(**OPTIONS)
-def whiten(mean, scale, rot, view, frame):
-    """Fill ``frame`` (6, 3) = K rows, a, b, c; returns t, |c|, u0, v0, depth."""
-    for i in range(3):
-        inverse = 1.0 / scale[i]
-        for j in range(3):
-            frame[i, j] = rot[j, i] * inverse
-    offset0, offset1, offset2 = mean[0] - view[0], mean[1] - view[1], mean[2] - view[2]
-    for i in range(3):
-        frame[3, i] = frame[i, 0] * view[3] + frame[i, 1] * view[4] + frame[i, 2] * view[5]
-        frame[4, i] = frame[i, 0] * view[6] + frame[i, 1] * view[7] + frame[i, 2] * view[8]
-        frame[5, i] = frame[i, 0] * offset0 + frame[i, 1] * offset1 + frame[i, 2] * offset2
-    u = view[9] * mean[0] + view[10] * mean[1] + view[11] * mean[2] + view[12]
-    v = view[13] * mean[0] + view[14] * mean[1] + view[15] * mean[2] + view[16]
-    depth = view[17] * mean[0] + view[18] * mean[1] + view[19] * mean[2] + view[20]
-    length = math.sqrt(frame[5, 0] ** 2 + frame[5, 1] ** 2 + frame[5, 2] ** 2)
-    inverse = 1.0 / depth
-    return depth * view[21], length, u * inverse, v * inverse, depth
-
-
 @njit(inline="always", **OPTIONS)
 def dot3(x, y):
     """Scalar product of two 3-vectors."""
     return x[0] * y[0] + x[1] * y[1] + x[2] * y[2]
 
 
-@njit(**OPTIONS)
-def conic(frame, t, length):
-    """Quu, Quv, Qvv of a whitened frame: t^2 times products of a and b across the ray."""
-    inverse = 1.0 / (length * length)
-    ac, bc = dot3(frame[3], frame[5]) * inverse, dot3(frame[4], frame[5]) * inverse
-    quu = quv = qvv = 0.0
-    for i in range(3):
-        across_a, across_b = frame[3, i] - ac * frame[5, i], frame[4, i] - bc * frame[5, i]
-        quu += across_a * across_a
-        quv += across_a * across_b
-        qvv += across_b * across_b
-    return t * t * quu, t * t * quv, t * t * qvv
+@njit(inline="always", **OPTIONS)
+def moved3(x, share, y):
+    """``x`` + ``share`` ``y`` of two 3-vectors."""
+    return x[0] + share * y[0], x[1] + share * y[1], x[2] + share * y[2]
 
 
 @njit(**OPTIONS)
-def widen(quu, quv, qvv, variance):
-    """Conic whose covariance is larger by ``variance`` (px^2) in u and v, and the factor that keeps the mass."""
-    det = quu * qvv - quv * quv
-    cuu, cuv, cvv = qvv / det + variance, -quv / det, quu / det + variance
-    det_wide = 1.0 / (cuu * cvv - cuv * cuv)
-    return cvv * det_wide, -cuv * det_wide, cuu * det_wide, math.sqrt(det_wide / det)
+def rotation(quat):
+    """Length of a quaternion (w, x, y, z), and the rows of its rotation matrix."""
+    length = math.sqrt(float(quat[0]) ** 2 + float(quat[1]) ** 2 + float(quat[2]) ** 2 + float(quat[3]) ** 2)
+    inverse = 1.0 / length
+    w, x, y, z = quat[0] * inverse, quat[1] * inverse, quat[2] * inverse, quat[3] * inverse
+    row0 = (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y))
+    row1 = (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x))
+    row2 = (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y))
+    return length, (row0, row1, row2)
+
+
+@njit(inline="always", **OPTIONS)
+def column(rot, k):
+    """Column ``k`` of a matrix given as rows: an axis of the Gaussian."""
+    return rot[0][k], rot[1][k], rot[2][k]
 
 
 @njit(**OPTIONS)
-def footprint(mean, scale, rot, amplitude, view, variance, frame, record):
-    """Fill ``record`` (float32) for one Gaussian on one view; False if it lies behind the source."""
-    t, length, u0, v0, depth = whiten(mean, scale, rot, view, frame)
-    if depth <= 0:
-        return False
-    quu, quv, qvv = conic(frame, t, length)
-    peak = amplitude * _ROOT_2PI * t / length
-    if variance > 0:
-        quu, quv, qvv, factor = widen(quu, quv, qvv, variance)
-        peak *= factor
-    inverse = t / (length * length)
-    square = t * inverse
-    record[0], record[1] = u0, v0
-    record[2], record[3], record[4] = quu, quv, qvv
-    record[5] = peak
-    record[6] = 2 * inverse * dot3(frame[3], frame[5])
-    record[7] = 2 * inverse * dot3(frame[4], frame[5])
-    record[8] = square * dot3(frame[3], frame[3])
-    record[9] = 2 * square * dot3(frame[3], frame[4])
-    record[10] = square * dot3(frame[4], frame[4])
-    return True
+def whitening(scale, rot):
+    """Rows of K = S^-1 R^T."""
+    s0, s1, s2 = 1.0 / scale[0], 1.0 / scale[1], 1.0 / scale[2]
+    return (
+        (rot[0][0] * s0, rot[1][0] * s0, rot[2][0] * s0),
+        (rot[0][1] * s1, rot[1][1] * s1, rot[2][1] * s1),
+        (rot[0][2] * s2, rot[1][2] * s2, rot[2][2] * s2),
+    )
+
+
+@njit(inline="always", **OPTIONS)
+def times3(rows, x):
+    """Matrix (given as rows) times a 3-vector."""
+    return dot3(rows[0], x), dot3(rows[1], x), dot3(rows[2], x)
 
 
 @njit(**OPTIONS)
-def freeze_perspective(mean, view, record):
-    """Turn the exact ``record`` into the affine one, whose images need no factor |D|."""
+def image_point(mean, view):
+    """u, v and depth of a point."""
+    u = view[9] * mean[0] + view[10] * mean[1] + view[11] * mean[2] + view[12]
+    v = view[13] * mean[0] + view[14] * mean[1] + view[15] * mean[2] + view[16]
     depth = view[17] * mean[0] + view[18] * mean[1] + view[19] * mean[2] + view[20]
-    distance = math.sqrt((mean[0] - view[0]) ** 2 + (mean[1] - view[1]) ** 2 + (mean[2] - view[2]) ** 2)
-    record[5] *= distance / (depth * view[21])
-    record[6:] = 0
-
-
-@njit(inline="always", **OPTIONS)
-def row_span(record, cut, rows, columns):
-    """First and last row of the ellipse Q <= ``cut`` inside the image; empty if last < first."""
-    det = record[2] * record[4] - record[3] * record[3]
-    if not det > 0:
-        return 0, -1
-    half_rows, half_columns = math.sqrt(cut * record[2] / det), math.sqrt(cut * record[4] / det)
-    if record[0] + half_columns < 0 or record[0] - half_columns > columns - 1:
-        return 0, -1
-    if record[1] + half_rows < 0 or record[1] - half_rows > rows - 1:
-        return 0, -1
-    return max(0, math.ceil(record[1] - half_rows)), min(rows - 1, math.floor(record[1] + half_rows))
-
-
-@njit(inline="always", **OPTIONS)
-def column_span(record, dv, cut, columns):
-    """First and last column of the ellipse Q <= ``cut`` in the row at ``dv``; empty if last < first."""
-    root = record[3] * record[3] * dv * dv - record[2] * (record[4] * dv * dv - cut)
-    if root <= 0:
-        return 0, -1
-    middle, half = record[0] - record[3] * dv / record[2], math.sqrt(root) / record[2]
-    return max(0, math.ceil(middle - half)), min(columns - 1, math.floor(middle + half))
+    inverse = 1.0 / depth
+    return u * inverse, v * inverse, depth
 
 
 @njit(**OPTIONS)
-def add_row(row, record, start, dv):
-    """Add the footprint to the pixels ``row`` that begin at column ``start``."""
-    quu, two_quv, constant = record[2], float32(2) * record[3] * dv, record[4] * dv * dv
-    ruu, ru, r0 = record[8], record[6] + record[9] * dv, _ONE + dv * (record[7] + record[10] * dv)
-    left, peak = float32(start) - record[0], record[5]
-    for k in range(row.shape[0]):
-        du = float32(k) + left
-        inverse = _ONE / (r0 + du * (ru + ruu * du))
-        q = constant + du * (two_quv + quu * du)
-        row[k] += peak * math.sqrt(inverse) * fast_exp(-_HALF * q * inverse)
+def whiten(mean, scale, rot, view):
+    """K (rows), the vectors a, b, c, and the vector from the source to the center."""
+    offset = (mean[0] - view[0], mean[1] - view[1], mean[2] - view[2])
+    rows = whitening(scale, rot)
+    a, b = times3(rows, (view[3], view[4], view[5])), times3(rows, (view[6], view[7], view[8]))
+    return rows, a, b, times3(rows, offset), offset
 
 
 @njit(**OPTIONS)
-def add_row_sums(row, record, start, dv, sums):
-    """Add one row to the twelve weighted pixel sums that the adjoint needs.
+def conic_of(a, b, c, t):
+    """Quu, Quv, Qvv: t^2 times products of a and b across the ray."""
+    inverse = 1.0 / dot3(c, c)
+    across_a, across_b = moved3(a, -dot3(a, c) * inverse, c), moved3(b, -dot3(b, c) * inverse, c)
+    square = t * t
+    return square * dot3(across_a, across_a), square * dot3(across_a, across_b), square * dot3(across_b, across_b)
 
-    With weight e = g r^-1/2 exp(-Q/2r) (g: gradient image): sums[0] = sum e; sums[1:6] =
-    sum e/r {du, dv, du^2, du dv, dv^2}; sums[6:12] = sum e (Q/r - 1)/r {1, du, dv, du^2, du dv, dv^2}.
+
+@njit(**OPTIONS)
+def widen(conic, variance):
+    """Conic whose covariance is larger by ``variance`` (px^2) in u and v, and the factor that keeps the mass."""
+    quu, quv, qvv = conic
+    inverse = 1.0 / (quu * qvv - quv * quv)
+    cuu, cuv, cvv = qvv * inverse + variance, -quv * inverse, quu * inverse + variance
+    det_wide = 1.0 / (cuu * cvv - cuv * cuv)
+    return (cvv * det_wide, -cuv * det_wide, cuu * det_wide), math.sqrt(det_wide * inverse)
+
+
+@njit(**OPTIONS)
+def footprint(mean, scale, rot, amplitude, view, variance, affine):
+    """What the pixels of one Gaussian on one view depend on.
+
+    Returns
+    -------
+    depth : float
+        Not positive behind the source; the rest then means nothing.
+    center, conic, bend : tuple of float32
+        u, v; Quu, Quv, Qvv; and the factors of du, dv, du^2, du dv, dv^2 in r (0 if ``affine``).
+    peak : float32
+        Line integral at the center, without |D| unless ``affine``.
     """
-    quu, two_quv, constant = record[2], float32(2) * record[3] * dv, record[4] * dv * dv
-    ruu, ru, r0 = record[8], record[6] + record[9] * dv, _ONE + dv * (record[7] + record[10] * dv)
-    left = float32(start) - record[0]
-    total = e0 = e1 = e2 = h0 = h1 = h2 = float32(0)
-    for k in range(row.shape[0]):
-        du = float32(k) + left
-        inverse = _ONE / (r0 + du * (ru + ruu * du))
-        q = (constant + du * (two_quv + quu * du)) * inverse
-        weight = row[k] * math.sqrt(inverse) * fast_exp(-_HALF * q)
-        total += weight
-        weight *= inverse
-        e0 += weight
-        e1 += weight * du
-        e2 += weight * du * du
-        weight *= q - _ONE
-        h0 += weight
-        h1 += weight * du
-        h2 += weight * du * du
-    sums[0] += total
-    sums[1] += e1
-    sums[2] += e0 * dv
-    sums[3] += e2
-    sums[4] += e1 * dv
-    sums[5] += e0 * dv * dv
-    sums[6] += h0
-    sums[7] += h1
-    sums[8] += h0 * dv
-    sums[9] += h2
-    sums[10] += h1 * dv
-    sums[11] += h0 * dv * dv
+    _, a, b, c, offset = whiten(mean, scale, rot, view)
+    u, v, depth = image_point(mean, view)
+    t, inverse = depth * view[21], 1.0 / dot3(c, c)
+    conic = conic_of(a, b, c, t)
+    peak = amplitude * _ROOT_2PI * t * math.sqrt(inverse)
+    if variance > 0:
+        conic, factor = widen(conic, variance)
+        peak *= factor
+    bend = (_ZERO, _ZERO, _ZERO, _ZERO, _ZERO)
+    if affine:
+        peak *= math.sqrt(dot3(offset, offset)) / t
+    else:
+        linear, square = 2 * t * inverse, t * t * inverse
+        bend = (
+            float32(linear * dot3(a, c)),
+            float32(linear * dot3(b, c)),
+            float32(square * dot3(a, a)),
+            float32(2 * square * dot3(a, b)),
+            float32(square * dot3(b, b)),
+        )
+    pixel_conic = (float32(conic[0]), float32(conic[1]), float32(conic[2]))
+    return depth, (float32(u), float32(v)), pixel_conic, bend, float32(peak)

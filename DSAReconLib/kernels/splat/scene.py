@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from DSAReconLib.errors import DependencyError
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.backend import cpu_kernels
-from DSAReconLib.kernels.splat import SPLAT_CUTOFF_SIGMA
+from DSAReconLib.kernels.splat import SPLAT_CUTOFF_SIGMA, packed_views
 
 if TYPE_CHECKING:
     from DSAReconLib.kernels.cuda.splat import DeviceScene
@@ -42,7 +42,9 @@ class SplatScene:
         self, means_mm: ArrayLike, scales_mm: ArrayLike, quats_wxyz: ArrayLike, *, device: str = "cpu"
     ) -> None:
         self._kernels = _prepared(means_mm, scales_mm, quats_wxyz)
-        self._work = np.zeros((0, 0, 0), np.float32)
+        shapes = (np.ascontiguousarray(value, np.float32) for value in (means_mm, scales_mm, quats_wxyz))
+        self._means, self._scales, self._quats = shapes
+        self._reach_squared = _CUT * (self._scales**2).max(1, initial=0)
         self._device: DeviceScene | None = None
         if device == "cpu":
             if cpu_kernels() != "numba":
@@ -77,18 +79,30 @@ class SplatScene:
         picture = np.empty(geometry.detector_shape, np.float32) if out is None else out
         if picture.shape != geometry.detector_shape or picture.dtype != np.float32 or not picture.flags.c_contiguous:
             raise ValueError(f"out must be a contiguous float32 array of shape {geometry.detector_shape}")
-        view = _view_constants(geometry)
         if self._device is not None:
-            self._device.splat(amplitudes, view, _CUT, picture)
+            self._device.splat(amplitudes, _view_constants(geometry), _CUT, picture)
             return picture
-        from DSAReconLib.kernels.splat import cpu_view
+        from DSAReconLib.kernels.splat import cpu
 
-        if self._work.shape[1:] != (picture.shape[0], cpu_view.private_width(picture.shape[1])):
-            self._work = cpu_view.private_pictures(picture.shape)
-        cpu_view.splat_view(
-            self._kernels, np.ascontiguousarray(amplitudes, np.float32), view, _CUT, self._work, picture
-        )
+        shown = self._without_those_around(geometry.source_mm[0], np.ascontiguousarray(amplitudes, np.float32))
+        cpu.splat_forward(
+            self._means, self._scales, self._quats, shown[None], *packed_views(geometry),
+            cutoff_sigma=SPLAT_CUTOFF_SIGMA, pixel_box=True, out=picture[None],
+        )  # fmt: skip
         return picture
+
+    def _without_those_around(
+        self, source: NDArray[np.float64], amplitudes: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Amplitudes (N,) that are 0 for kernels that the source is inside of: a whole line means nothing there."""
+        offset = self._means - source.astype(np.float32)
+        near = np.flatnonzero(np.einsum("ni,ni->n", offset, offset) <= self._reach_squared)
+        if not len(near):
+            return amplitudes
+        whitened = np.einsum("nij,nj->ni", self._kernels[near, :9].reshape(-1, 3, 3), offset[near])
+        shown = amplitudes.copy()
+        shown[near[(whitened**2).sum(1) <= _CUT]] = 0
+        return shown
 
 
 def _prepared(means_mm: ArrayLike, scales_mm: ArrayLike, quats_wxyz: ArrayLike) -> NDArray[np.float32]:
