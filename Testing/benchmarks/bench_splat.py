@@ -1,19 +1,21 @@
 """Time X-ray splatting of anisotropic Gaussians, forward and adjoint: ``python Testing/benchmarks/bench_splat.py``.
 
-Vessel-sized kernels (0.35 to 2 mm) in a head on a 256 x 256 detector; prints milliseconds
-per view for one view (private images per thread) and for thirty (one view per thread), for
-the exact and the affine form, beside the torch reference (dense: every Gaussian at every
-pixel, so with few Gaussians) and on a GPU, where there is one, beside the CUDA kernels.
+Vessel-sized kernels (0.35 to 2 mm) on a 256 x 256 detector, all over a head or along the
+vessels of a tree; prints milliseconds per view, wall clock (median) and processor (least,
+which other programs disturb less), for one view (private images per thread) and for thirty
+(one view per thread), for the exact and the affine form, beside the torch reference (dense:
+every Gaussian at every pixel, so with few Gaussians) and on a GPU, where there is one, beside
+the CUDA kernels.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+import itertools
 
 import numba
 import numpy as np
+from gaussian_workloads import WORKLOADS, described, timed_ms
 
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.splat import splat_xray, splat_xray_adjoint
@@ -23,12 +25,10 @@ TORCH_COUNT = 200
 """Gaussians of the torch reference; its time grows linearly."""
 
 
-def gaussians(count: int, views: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+def gaussians(count: int, views: int, workload: str = "scattered") -> tuple[np.ndarray, ...]:
     """Random kernels: means, scales, quaternions, amplitudes (views, count)."""
-    rng = np.random.default_rng(seed)
-    scales = np.stack([rng.uniform(low, high, count) for low, high in ((0.8, 2.0), (0.35, 0.9), (0.35, 0.9))], 1)
-    amplitudes = np.repeat(rng.uniform(0.004, 0.02, (1, count)), views, 0)
-    return rng.uniform(-60, 60, (count, 3)), scales, rng.normal(size=(count, 4)), amplitudes
+    amplitudes = np.random.default_rng(1).uniform(0.004, 0.02, (1, count))
+    return *WORKLOADS[workload](count), np.repeat(amplitudes, views, 0)
 
 
 def orbit(views: int) -> ConeBeamGeometry:
@@ -38,29 +38,22 @@ def orbit(views: int) -> ConeBeamGeometry:
         sod_mm=750.0,
         sdd_mm=1200.0,
         detector_shape=(256, 256),
-        detector_spacing_mm=(1.1, 1.1),
+        detector_spacing_mm=(1.2, 1.2),
     )
 
 
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call in ms, after a first one that may compile."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))
-
-
-def print_cpu(count: int, views: int, affine: bool, repeats: int) -> None:
+def print_cpu(workload: str, count: int, views: int, affine: bool, repeats: int) -> None:
     """One line of the CPU kernels."""
-    geometry, kernels = orbit(views), gaussians(count, views)
+    geometry, kernels = orbit(views), gaussians(count, views, workload)
     images = np.ones((views, 256, 256), np.float32)
-    forward = median_ms(lambda: splat_xray(*kernels, geometry, affine=affine), repeats)
-    adjoint = median_ms(lambda: splat_xray_adjoint(*kernels, geometry, images, affine=affine), repeats)
+    forward = timed_ms(lambda: splat_xray(*kernels, geometry, affine=affine), repeats)
+    adjoint = timed_ms(lambda: splat_xray_adjoint(*kernels, geometry, images, affine=affine), repeats)
     form = "affine" if affine else "exact"
-    print(f"{count:>8} Gaussians, {views:>2} views, {form:<6}: {forward / views:8.2f} / {adjoint / views:8.2f}")
+    wall, processor = ((forward[kind] / views, adjoint[kind] / views) for kind in (0, 1))
+    print(
+        f"{count:>8} Gaussians, {views:>2} views, {form:<6}: {wall[0]:8.2f} / {wall[1]:8.2f}"
+        f" (processor {processor[0]:8.2f} / {processor[1]:8.2f})"
+    )
 
 
 def print_torch(repeats: int) -> None:
@@ -81,10 +74,10 @@ def print_torch(repeats: int) -> None:
             *tensors[:3], tensors[3][0], shape=(256, 256), cutoff_sigma=3.0, chunk=50, **constants
         )
 
-    forward, both = median_ms(image, repeats), median_ms(lambda: image().sum().backward(), repeats)
+    forward, both = timed_ms(image, repeats)[0], timed_ms(lambda: image().sum().backward(), repeats)[0]
     ones = np.ones((1, 256, 256), np.float32)
-    ours = median_ms(lambda: splat_xray(*kernels, geometry), repeats)
-    ours_adjoint = median_ms(lambda: splat_xray_adjoint(*kernels, geometry, ones), repeats)
+    ours = timed_ms(lambda: splat_xray(*kernels, geometry), repeats)[0]
+    ours_adjoint = timed_ms(lambda: splat_xray_adjoint(*kernels, geometry, ones), repeats)[0]
     print(f"{TORCH_COUNT:>8} Gaussians, torch reference: {forward:8.2f} / {both - forward:8.2f}")
     print(f"{'':>8} the CPU kernels are {forward / ours:.0f} / {(both - forward) / ours_adjoint:.0f} times as fast")
 
@@ -95,8 +88,8 @@ def print_gpu(count: int, repeats: int) -> None:
     *shape, amplitudes = (np.ascontiguousarray(value, np.float32) for value in gaussians(count, 1))
     splatter, views = XraySplatter(geometry, pixel_box=False, device="cuda"), np.arange(1)
     images = np.ones((1, 256, 256), np.float32)
-    forward = median_ms(lambda: splatter.images(Shapes(*shape), amplitudes, views), repeats)
-    adjoint = median_ms(lambda: splatter.gradients(Shapes(*shape), amplitudes, views, images), repeats)
+    forward = timed_ms(lambda: splatter.images(Shapes(*shape), amplitudes, views), repeats)[0]
+    adjoint = timed_ms(lambda: splatter.gradients(Shapes(*shape), amplitudes, views, images), repeats)[0]
     print(f"{count:>8} Gaussians,  1 view, CUDA with transfers: {forward:8.2f} / {adjoint:8.2f}")
 
 
@@ -107,10 +100,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     print(f"{numba.get_num_threads()} threads; ms per view: forward / adjoint")
-    for count in options.counts:
-        for views in (1, 30):
-            for affine in (False, True):
-                print_cpu(count, views, affine, options.repeats)
+    for workload, make in WORKLOADS.items():
+        print(f"{workload}: {described(make(options.counts[0]), orbit(1))}")
+        for count, views, affine in itertools.product(options.counts, (1, 30), (False, True)):
+            print_cpu(workload, count, views, affine, options.repeats)
     try:
         import torch
     except ImportError:

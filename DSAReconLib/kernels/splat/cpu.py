@@ -23,6 +23,7 @@ from DSAReconLib.kernels.splat.cpu_footprint import (
     fast_exp,
     footprint,
     rotation,
+    whiten,
     whitening,
 )
 from DSAReconLib.kernels.threads import kernel_launch
@@ -168,9 +169,8 @@ def _splat(means, scales, quats, amplitudes, views, variance, affine, cut, shape
                 if amplitude == 0:
                     continue
                 _, rot = rotation(quats[i])
-                depth, center, conic, bend, peak = footprint(
-                    means[i], scales[i], rot, amplitude, constants, variance, affine
-                )
+                whitened = whiten(means[i], scales[i], rot, constants)
+                depth, center, conic, bend, peak = footprint(whitened, amplitude, constants, variance, affine)
                 if depth > 0:
                     add_ellipse(image, shape[1], shape[2], center, conic, bend, peak, cut)
 
@@ -201,13 +201,14 @@ def _gather(
             for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
                 length, rot = rotation(quats[i])
                 # A unit amplitude keeps the amplitude's own gradient where the amplitude is zero.
-                depth, center, conic, bend, _ = footprint(means[i], scales[i], rot, 1.0, constants, variance, affine)
+                whitened = whiten(means[i], scales[i], rot, constants)
+                depth, center, conic, bend, _ = footprint(whitened, 1.0, constants, variance, affine)
                 if not depth > 0:
                     continue
                 seen, sums = sum_ellipse(image, shape[1], shape[2], center, conic, bend, cut)
                 if seen:
                     amplitude_grads[view, i], pulls[view, i] = gaussian_adjoint(
-                        means[i], scales[i], quats[i], rot, length, amplitudes[view, i], constants, variance, affine,
+                        whitened, scales[i], quats[i], length, amplitudes[view, i], constants, variance, affine,
                         (conic, bend), sums, shape_grads[i],
                     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import math
 from numba import njit
 
 from DSAReconLib.kernels.lanes import OPTIONS
-from DSAReconLib.kernels.splat.cpu_footprint import conic_of, dot3, image_point, moved3, whiten, widen
+from DSAReconLib.kernels.splat.cpu_footprint import conic_of, dot3, moved3, widen
 
 _ROOT_2PI = math.sqrt(2.0 * math.pi)
 NOTHING = (0.0, 0.0, 0.0)
@@ -110,15 +110,16 @@ def _shape_adjoint(scale, quat, length, rows, row_grads, out):
 
 
 @njit(**OPTIONS)
-def gaussian_adjoint(mean, scale, quat, rot, length, amplitude, view, variance, affine, pixels, sums, out):
-    """Add gradients to ``out`` (10,) = mean, scale, quaternion.
+def gaussian_adjoint(whitened, scale, quat, length, amplitude, view, variance, affine, pixels, sums, out):
+    """Add gradients to ``out`` (10,) = mean, scale, quaternion (of that ``length``).
 
-    ``pixels`` are conic and bend of :func:`~.cpu_footprint.footprint`, ``sums`` those of
-    :func:`~.cpu_ellipse.sum_ellipse`. Returns the gradient of the amplitude, and the length of
-    that of the projected center (per pixel).
+    ``whitened`` is from :func:`~.cpu_footprint.whiten`, ``pixels`` are conic and bend of
+    :func:`~.cpu_footprint.footprint`, ``sums`` those of :func:`~.cpu_ellipse.sum_ellipse`.
+    Returns the gradient of the amplitude, and the length of that of the projected center
+    (per pixel).
     """
-    rows, a, b, c, offset = whiten(mean, scale, rot, view)
-    u, v, depth = image_point(mean, view)
+    rows, a, b, c, offset, point = whitened
+    u, v, depth = point
     t, distance = depth * view[21], math.sqrt(dot3(offset, offset))
     unit = _ROOT_2PI * t / math.sqrt(dot3(c, c))
     if affine:  # |D_c| = distance / t replaces the pixel's |D|

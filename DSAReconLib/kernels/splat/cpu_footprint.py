@@ -109,11 +109,11 @@ def image_point(mean, view):
 
 @njit(**OPTIONS)
 def whiten(mean, scale, rot, view):
-    """K (rows), the vectors a, b, c, and the vector from the source to the center."""
+    """Rows of K, the vectors a, b, c, the vector from the source to the center; u, v and depth of the center."""
     offset = (mean[0] - view[0], mean[1] - view[1], mean[2] - view[2])
     rows = whitening(scale, rot)
     a, b = times3(rows, (view[3], view[4], view[5])), times3(rows, (view[6], view[7], view[8]))
-    return rows, a, b, times3(rows, offset), offset
+    return rows, a, b, times3(rows, offset), offset, image_point(mean, view)
 
 
 @njit(**OPTIONS)
@@ -136,8 +136,8 @@ def widen(conic, variance):
 
 
 @njit(**OPTIONS)
-def footprint(mean, scale, rot, amplitude, view, variance, affine):
-    """What the pixels of one Gaussian on one view depend on.
+def footprint(whitened, amplitude, view, variance, affine):
+    """What the pixels of one Gaussian on one view depend on; ``whitened`` is from :func:`whiten`.
 
     Returns
     -------
@@ -148,8 +148,8 @@ def footprint(mean, scale, rot, amplitude, view, variance, affine):
     peak : float32
         Line integral at the center, without |D| unless ``affine``.
     """
-    _, a, b, c, offset = whiten(mean, scale, rot, view)
-    u, v, depth = image_point(mean, view)
+    _, a, b, c, offset, point = whitened
+    u, v, depth = point
     t, inverse = depth * view[21], 1.0 / dot3(c, c)
     conic = conic_of(a, b, c, t)
     peak = amplitude * _ROOT_2PI * t * math.sqrt(inverse)
