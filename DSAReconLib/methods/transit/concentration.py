@@ -77,6 +77,13 @@ class _Lines:
         return np.clip((_THICK_VOXELS - self.radius_mm / spacing_mm) / (_THICK_VOXELS - _THIN_VOXELS), 0, 1)
 
 
+def gathered(state: GaussianState, spacing_mm: float) -> GaussianState:
+    """The Gaussians with those of thin vessels moved to the ridges of their density."""
+    shapes = state.shapes.copy()
+    shapes[:, :3] = _ridge(state, spacing_mm)
+    return replace(state, shapes=shapes)
+
+
 def concentrated(state: GaussianState, spacing_mm: float) -> Concentration:
     """Gaussians that keep every mass, but draw thin vessels with the radius that their mass per length tells.
 
@@ -88,11 +95,8 @@ def concentrated(state: GaussianState, spacing_mm: float) -> Concentration:
         Voxel size of the sparse model that they came from: the unit of lengths.
     """
     sigma, mass = state.sigmas_mm.astype(float), state.volumes_mm3.astype(float)
-    bandwidth, ridge = _BANDWIDTH_VOXELS * spacing_mm, state.means_mm.astype(float)
-    for _ in range(_SHIFTS):
-        lines = _lines(ridge, mass, bandwidth)
-        ridge = ridge + lines.thinness(spacing_mm)[:, None] * lines.way_mm
-    lines = _lines(ridge, mass, bandwidth)
+    ridge = _ridge(state, spacing_mm)
+    lines = _lines(ridge, mass, spacing_mm)
     thinness = lines.thinness(spacing_mm)
     narrow = np.maximum(_WIDTH_RADII * lines.radius_mm, _WIDTH_MIN_VOXELS * spacing_mm)
     width = narrow**thinness * sigma ** (1 - thinness)
@@ -108,10 +112,20 @@ def concentrated(state: GaussianState, spacing_mm: float) -> Concentration:
     return Concentration(owner, shapes, share.astype(np.float32))
 
 
-def _lines(points: Points, mass: NDArray[np.float64], bandwidth_mm: float) -> _Lines:
+def _ridge(state: GaussianState, spacing_mm: float) -> Points:
+    """Centers (N, 3), those of thin vessels moved to the ridges."""
+    ridge, mass = state.means_mm.astype(float), state.volumes_mm3.astype(float)
+    for _ in range(_SHIFTS):
+        lines = _lines(ridge, mass, spacing_mm)
+        ridge = ridge + lines.thinness(spacing_mm)[:, None] * lines.way_mm
+    return ridge
+
+
+def _lines(points: Points, mass: NDArray[np.float64], spacing_mm: float) -> _Lines:
     """Local lines at points (N, 3) with masses (N,), mm^3."""
-    tree, starts = cKDTree(points), range(0, max(len(points), 1), _BLOCK)
-    found = [_lines_of_block(points[start : start + _BLOCK], tree, mass, bandwidth_mm) for start in starts]
+    bandwidth, tree = _BANDWIDTH_VOXELS * spacing_mm, cKDTree(points)
+    starts = range(0, max(len(points), 1), _BLOCK)
+    found = [_lines_of_block(points[start : start + _BLOCK], tree, mass, bandwidth) for start in starts]
     direction, way, radius = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _Lines(direction, way, radius)
 

@@ -22,10 +22,12 @@ from DSAReconLib.methods.transit.calibration import (
     updated_scatter,
     updated_shifts,
 )
+from DSAReconLib.methods.transit.concentration import gathered
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
 from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
 from DSAReconLib.methods.transit.inlet import estimate_inlet
+from DSAReconLib.methods.transit.missed_vessels import with_missed_vessels
 from DSAReconLib.methods.transit.phases import views_of_all_phases
 from DSAReconLib.methods.transit.refinement import (
     GaussianState,
@@ -40,7 +42,7 @@ from DSAReconLib.methods.transit.saved_state import SavedState
 from DSAReconLib.methods.transit.support import WINDOW_SHARE, candidate_support
 from DSAReconLib.methods.transit.transit_model import transit_basis, transit_delays
 from DSAReconLib.methods.transit.unsteady import steady_flow
-from DSAReconLib.methods.transit.voxel_stage import data_problem, first_solution, reweighted_solution
+from DSAReconLib.methods.transit.voxel_stage import data_problem, rescaled, reweighted_solution, uniform_solution
 from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import Reconstruction
 
@@ -165,7 +167,7 @@ def _first_round(job: _Job) -> SavedState:
         job.progress.warn(
             "transit.memory", f"The support was thinned to fit memory_limit_gb={config.memory_limit_gb:g}."
         )
-    solution = first_solution(support, inlet, delays, evidence, config, job.progress)
+    solution = rescaled(uniform_solution(support, inlet, delays, evidence, config, job.progress))
     state = _recalibrated(job, SavedState(1, solution, no_calibration(evidence)))
     job.save(state)
     return state
@@ -233,6 +235,9 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
                 state, plan = _following_flow(job, saved, state, plan)
                 state, saved = state.moved(kernels.array), replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)
+        if plan.second_look(state.step):
+            host = with_missed_vessels(state.moved(kernels.host), plan, solution, job.config, job.progress)
+            state = gathered(host, plan.spacing_mm).moved(kernels.array)
         job.progress.report("refine", state.step / plan.steps, metrics={"residual": residual})
         saved = replace(saved, gaussians=state)
         job.save(saved, force=False)

@@ -145,6 +145,10 @@ class RefinementPlan:
         order = np.random.default_rng([self.seed, step // batches]).permutation(batches)
         return np.arange(order[step % batches], len(self.evidence), batches)
 
+    def second_look(self, step: int) -> bool:
+        """Whether, after so many steps, ghosts have just been dropped and enough steps remain to fit new Gaussians."""
+        return step % _PRUNE_EVERY == 0 and step <= self.steps - _PRUNE_PAUSE
+
 
 def refinement_steps(steps: int, views: int) -> int:
     """Number of Adam steps from the number asked for and the number of views."""

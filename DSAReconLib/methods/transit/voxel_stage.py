@@ -92,7 +92,7 @@ def uniform_penalty(support: Support, plateau: float, evidence: Evidence, sparsi
     return np.maximum(penalty, penalty.max(initial=0.0) * 1e-3).astype(np.float32)
 
 
-def first_solution(
+def uniform_solution(
     support: Support,
     inlet: InletCurve,
     delays_s: NDArray[np.float64],
@@ -100,12 +100,22 @@ def first_solution(
     config: Config,
     progress: Progress,
 ) -> TransitSolution:
-    """Solve with a uniform penalty, then rescale so that the fullest voxels have filling 1."""
+    """Solve from nothing with a uniform penalty."""
     empty = np.zeros((len(delays_s), len(support)), np.float32)
     start = TransitSolution(support, inlet, delays_s, empty)
     penalty = uniform_penalty(support, inlet.plateau, evidence, config.sparsity_mm)
-    solution = _solved(start, evidence, np.broadcast_to(penalty, empty.shape), 0, config, progress)
-    return _rescaled(solution)
+    return _solved(start, evidence, np.broadcast_to(penalty, empty.shape), 0, config, progress)
+
+
+def rescaled(solution: TransitSolution) -> TransitSolution:
+    """The same attenuation with an inlet plateau for which the fullest voxels have filling 1."""
+    filling = np.sort(solution.filling)[::-1].astype(float)
+    mass = np.cumsum(filling)
+    if not len(mass) or mass[-1] <= 0:
+        return solution
+    full = float(filling[np.searchsorted(mass, _FULL_FILLING_MASS * mass[-1])])
+    inlet = solution.inlet.scaled(solution.inlet.plateau * full)
+    return TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients / np.float32(full))
 
 
 def reweighted_solution(
@@ -197,14 +207,3 @@ def _solved(
         after_pass=after_pass,
     )
     return TransitSolution(solution.support, solution.inlet, solution.delays_s, coefficients)
-
-
-def _rescaled(solution: TransitSolution) -> TransitSolution:
-    """The same attenuation with an inlet plateau for which the fullest voxels have filling 1."""
-    filling = np.sort(solution.filling)[::-1].astype(float)
-    mass = np.cumsum(filling)
-    if not len(mass) or mass[-1] <= 0:
-        return solution
-    full = float(filling[np.searchsorted(mass, _FULL_FILLING_MASS * mass[-1])])
-    inlet = solution.inlet.scaled(solution.inlet.plateau * full)
-    return TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients / np.float32(full))

@@ -7,6 +7,8 @@ import pytest
 from scipy import ndimage
 
 from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.acquisition.corrections import rolled_detector
+from DSAReconLib.acquisition.registration import mean_radius_px
 from DSAReconLib.checkpoint import CheckpointStore
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.methods.transit import saved_state, sparse_solver
@@ -20,6 +22,7 @@ from DSAReconLib.methods.transit.calibration import (
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
 from DSAReconLib.methods.transit.inlet_update import updated_inlet
+from DSAReconLib.methods.transit.missed_vessels import with_missed_vessels
 from DSAReconLib.methods.transit.refinement import (
     RefinementPlan,
     cell_volume,
@@ -210,23 +213,38 @@ def test_inlet_update_moves_towards_the_true_curve(solution, evidence):
     assert error(updated) < 0.75 * error(wrong)
 
 
-def test_detector_shifts_are_found_up_to_a_motion_of_the_patient(solution, clean, geometry, evidence):
-    true = np.random.default_rng(5).normal(0, 0.3, (VIEWS, 2))
-    moved = replace(evidence, geometry=geometry.shifted_detector(-true))
+def aligned(moved, solution):
+    """Calibration of shifts and turns against the true vessels."""
     calibration = no_calibration(moved)
+    basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
     for _ in range(6):
         seen = calibrated(moved, calibration)
-        basis = transit_basis(solution.inlet, solution.delays_s).at(TIMES)
         projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, seen.geometry)
         model = projector.project(basis, solution.coefficients)
         calibration = replace(calibration, shifts_px=updated_shifts(moved, calibration, model))
+    return calibration
+
+
+def test_detector_shifts_are_found_up_to_a_motion_of_the_patient(solution, clean, geometry, evidence):
+    true = np.random.default_rng(5).normal(0, 0.3, (VIEWS, 2))
+    moved = replace(evidence, geometry=geometry.shifted_detector(-true))
+    calibration = aligned(moved, solution)
     with_contrast = clean.max((1, 2)) > 0.1
     before = true[with_contrast, 1]
-    after = (true - calibration.shifts_px)[with_contrast, 1]
+    after = (true - calibration.shifts_px[:, :2])[with_contrast, 1]
     angle = np.linspace(-95, 95, VIEWS)[with_contrast]
     motion = np.stack([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))], 1)
     left = [values - motion @ np.linalg.lstsq(motion, values, rcond=None)[0] for values in (before, after)]
     assert np.sqrt(np.mean(left[1] ** 2)) < 0.25 * np.sqrt(np.mean(left[0] ** 2))
+
+
+def test_detector_turns_are_found_and_only_where_there_are_any(solution, clean, geometry, evidence):
+    true = np.random.default_rng(6).normal(0, 1.0, VIEWS)
+    turned = replace(evidence, geometry=rolled_detector(geometry, -true))
+    found = np.rad2deg(aligned(turned, solution).shifts_px[:, 2] / mean_radius_px((64, 64)))
+    with_contrast = clean.max((1, 2)) > 0.1
+    assert np.sqrt(np.mean((found - true)[with_contrast] ** 2)) < 0.2
+    np.testing.assert_array_equal(aligned(evidence, solution).shifts_px, 0)
 
 
 def test_smooth_background_is_found_beside_the_vessels(clean, evidence):
@@ -361,3 +379,19 @@ def test_cells_hold_the_mass_of_their_gaussians(solution, evidence):
 
 def test_few_views_are_refined_in_more_steps_but_no_more_than_twice_as_many():
     assert [refinement_steps(200, views) for views in (5, 10, 16, 20, 30)] == [400, 400, 250, 200, 200]
+
+
+def test_a_second_look_finds_the_part_of_a_vessel_that_is_missing_and_hardly_more(solution, evidence):
+    basis = transit_basis(solution.inlet, solution.delays_s)
+    spacing = solution.support.spacing_mm
+    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), spacing, 200, 6, 0)
+    whole = initial_gaussians(solution)
+    missing = whole.means_mm[:, 2] > np.median(whole.means_mm[:, 2])
+    found = with_missed_vessels(whole.subset(~missing), plan, solution, Config(), SilentProgress())
+    new = found.subset(np.arange(len(found.shapes)) >= (~missing).sum())
+    lost = whole.subset(missing)
+    distance = np.linalg.norm(lost.means_mm[:, None] - new.means_mm, axis=2)
+    assert (distance.min(1) < 1.5 * spacing).mean() > 0.95
+    assert new.volumes_mm3[distance.min(0) < 1.5 * spacing].sum() > 0.9 * new.volumes_mm3.sum()
+    nothing = with_missed_vessels(whole, plan, solution, Config(), SilentProgress())
+    assert nothing.volumes_mm3.sum() < 1.02 * whole.volumes_mm3.sum()
