@@ -31,7 +31,7 @@ class Config:
         0.5, "Smallest voxel size chosen automatically.", unit="mm", source=_OURS, minimum=0.1, maximum=3.0
     )
     delay_step_s: float = parameter(
-        0.2, "Spacing of the transit times.", unit="s", source=_OURS, minimum=0.05, maximum=1.0
+        0.15, "Spacing of the transit times.", unit="s", source=_OURS, minimum=0.05, maximum=1.0
     )
     delays_max: int = parameter(
         28, "Largest number of transit times; long runs get a wider spacing.", source=_OURS, minimum=4, maximum=100

@@ -199,7 +199,7 @@ def test_options_of_the_method_are_made_from_its_configuration(panel):
     names = {editor.spec.name for editor in panel.reconstruction._editors}
     assert names == {spec.name for spec in parameters.methodOptions("transit")} - {"seed"}
     step = _option(panel, "delay_step_s").widget
-    assert step.text == "0.2 s"
+    assert step.text == "0.15 s"
     assert "Unit: s" in step.toolTip
     panel.parameterNode.method = "fdk"
     DESKTOP.spin()
@@ -226,7 +226,7 @@ def test_impossible_option_is_refused_in_a_sentence(panel):
     DESKTOP.spin()
     assert "must lie in" in panel.ui.messageLabel.text
     assert parameters.methodOverrides(panel.parameterNode) == {}
-    assert _option(panel, "delay_step_s").widget.text == "0.2 s"
+    assert _option(panel, "delay_step_s").widget.text == "0.15 s"
     panel.ui.dismissButton.click()
     assert not panel.ui.messageFrame.visible
 
