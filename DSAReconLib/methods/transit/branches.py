@@ -21,6 +21,7 @@ Two simulated carotid trees seen in 30 and 10 views; the fitted intercept (-1.26
 ghosts that survive the refinement are those that look most like vessels, and of the branches at 0.95
 of a carotid and an AVM tree in 10 views only 98 % existed.
 """
+_LENGTH_MM = 5.0
 _NEIGHBOR = 1.8
 """Voxels that share a corner are at most 1.73 voxels apart."""
 _STUB_RADII = 1.5
@@ -72,8 +73,11 @@ def vessel_branches(mask: NDArray[np.bool_]) -> VesselBranches:
 def branch_confidence(
     branches: VesselBranches, confidence: NDArray[np.float32], spacing_mm: float
 ) -> NDArray[np.float32]:
-    """Probability (B,) that a branch exists, from the voxels' confidence (z, y, x)."""
-    score = branch_features(branches, confidence, spacing_mm) @ _SLOPES + _INTERCEPT
+    """Probability (B,) that a branch exists, from the voxels' confidence (z, y, x); at most 1/2 for single voxels."""
+    features = branch_features(branches, confidence, spacing_mm)
+    score = features @ _SLOPES + _INTERCEPT
+    lone = features[:, 1] < np.log1p(1.5 * spacing_mm / _LENGTH_MM)
+    score[lone] = np.minimum(score[lone], 0)
     return (1 / (1 + np.exp(-score))).astype(np.float32)
 
 
@@ -94,7 +98,7 @@ def branch_features(
     every = np.arange(1, len(branches) + 1)
     start, count = np.searchsorted(owner, every), np.bincount(owner, minlength=len(branches) + 1)[1:]
     median = probability[start + (count - 1) // 2] if len(branches) else np.empty(0)
-    return np.stack([np.log(median / (1 - median)), np.log1p(count * spacing_mm / 5.0)], -1)
+    return np.stack([np.log(median / (1 - median)), np.log1p(count * spacing_mm / _LENGTH_MM)], -1)
 
 
 def _center_points(mask: NDArray[np.bool_]) -> NDArray[np.intp]:

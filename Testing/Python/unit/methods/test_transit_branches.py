@@ -67,6 +67,13 @@ def test_a_few_bright_voxels_do_not_vouch_for_a_branch():
     assert each[0] < 0.8
 
 
+def test_a_single_voxel_of_center_line_is_never_confident():
+    branches = vessel_branches(TRUNK | SPECK)
+    each = branch_confidence(branches, np.full(TRUNK.shape, 0.9999, np.float32), 0.8)
+    assert each[branches.labels[1, 2, 2] - 1] == 0.5
+    assert each[branches.labels[20, 20, 20] - 1] >= CONFIDENT
+
+
 def test_long_branches_are_surer_than_specks_of_the_same_voxels():
     branches = vessel_branches(TRUNK | SPECK)
     each = branch_confidence(branches, np.full(TRUNK.shape, 0.9, np.float32), 0.8)
