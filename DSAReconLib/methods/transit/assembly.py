@@ -26,7 +26,7 @@ from DSAReconLib.methods.transit.transit_model import transit_basis
 from DSAReconLib.methods.transit.unsteady import swings
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
 from DSAReconLib.progress import Progress
-from DSAReconLib.reconstruction import DynamicVolume, Reconstruction
+from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, Reconstruction
 
 
 def assembled(
@@ -43,20 +43,13 @@ def assembled(
     progress.report("output", 0.0)
     refined = state is not None and plan is not None
     if state is not None and plan is not None:
-        basis = plan.basis
-        drawn = concentrated(state, solution.support.spacing_mm)
-        volume = outputs.gaussian_volume(drawn.of(state), basis, box, solution.support.spacing_mm)
-        density, flow = volume.coefficients[: len(solution.delays_s)], plan.flow
+        basis, flow = plan.basis, plan.flow
+        volume, density, gaussians = _drawn(solution, state, plan, box)
     else:
-        basis = transit_basis(solution.inlet, solution.delays_s)
+        basis, flow = transit_basis(solution.inlet, solution.delays_s), None
         volume = outputs.voxel_volume(solution, basis)
         state = initial_gaussians(solution)
-        density, flow = volume.coefficients, None
-    gaussians = outputs.radiative_gaussians(state, basis)
-    if flow is not None:  # unsteady flow
-        sampled, hats = outputs.sampled_curves(state, basis, flow, solution.inlet.plateau)
-        gaussians = outputs.radiative_gaussians(sampled, hats)
-        volume = outputs.on_voxels_of(volume, drawn.of(sampled), hats)
+        density, gaussians = volume.coefficients, outputs.radiative_gaussians(state, basis)
     duration = evidence.duration_s
     threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
     progress.check_cancelled()
@@ -82,6 +75,20 @@ def assembled(
         warnings=failed_assumptions(solution.inlet, facts, len(evidence)),
         facts=facts,
     )
+
+
+def _drawn(
+    solution: TransitSolution, state: GaussianState, plan: RefinementPlan, box: VolumeGrid
+) -> tuple[DynamicVolume, NDArray[np.float32], RadiativeGaussians]:
+    """Volume, transit density (K, N) of its voxels and Gaussians of the refined state."""
+    spacing, basis = solution.support.spacing_mm, plan.basis
+    drawn = concentrated(state, spacing)
+    volume = outputs.gaussian_volume(drawn.of(state), basis, box, spacing)
+    density = volume.coefficients[: len(solution.delays_s)]
+    if plan.flow is not None:  # unsteady flow
+        state, basis = outputs.sampled_curves(state, basis, plan.flow, solution.inlet.plateau)
+        volume = outputs.on_voxels_of(volume, drawn.of(state), basis)
+    return volume, density, outputs.radiative_gaussians(state, basis)
 
 
 def _checked(
