@@ -44,7 +44,9 @@ class SplatScene:
         self._kernels = _prepared(means_mm, scales_mm, quats_wxyz)
         shapes = (np.ascontiguousarray(value, np.float32) for value in (means_mm, scales_mm, quats_wxyz))
         self._means, self._scales, self._quats = shapes
-        self._reach_squared = _CUT * (self._scales**2).max(1, initial=0)
+        self._reach = SPLAT_CUTOFF_SIGMA * self._scales.max(1, initial=0)
+        self._middle = self._means.mean(0) if len(self._means) else np.zeros(3, np.float32)
+        self._radius = (np.linalg.norm(self._means - self._middle, axis=1) + self._reach).max(initial=0)
         self._device: DeviceScene | None = None
         if device == "cpu":
             if cpu_kernels() != "numba":
@@ -95,10 +97,10 @@ class SplatScene:
         self, source: NDArray[np.float64], amplitudes: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Amplitudes (N,) that are 0 for kernels that the source is inside of: a whole line means nothing there."""
-        offset = self._means - source.astype(np.float32)
-        near = np.flatnonzero(np.einsum("ni,ni->n", offset, offset) <= self._reach_squared)
-        if not len(near):
+        if np.linalg.norm(source - self._middle) > self._radius:
             return amplitudes
+        offset = self._means - source.astype(np.float32)
+        near = np.flatnonzero(np.einsum("ni,ni->n", offset, offset) <= self._reach**2)
         whitened = np.einsum("nij,nj->ni", self._kernels[near, :9].reshape(-1, 3, 3), offset[near])
         shown = amplitudes.copy()
         shown[near[(whitened**2).sum(1) <= _CUT]] = 0
