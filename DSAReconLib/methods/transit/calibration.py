@@ -20,8 +20,8 @@ from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.scatter import updated_share, without_scatter
 
 _SHIFT_SIGNIFICANCE = 2.0
-# Turns that are not there reach 0.8 on still data, 1.4 beside shifts of 0.4 mm.
-_TURN_SIGNIFICANCE = 1.6
+# Turns that are not there reach 0.8 on still data.
+_TURN_SIGNIFICANCE = 1.1
 # The model takes up most of a turn: the residual shows a quarter of it.
 _TURN_RELAXATION = 1.5
 _SHIFT_PRIOR_PX = 0.1
@@ -97,11 +97,10 @@ def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.fl
     rotation of the patient stay: such a rotation would also turn what is seen out of the plane of the image.
     """
     evidence = calibrated(raw, calibration)
-    for free, least in ((3, _TURN_SIGNIFICANCE), (2, _SHIFT_SIGNIFICANCE)):
+    for free in (3, 2):
         steps, errors = _misalignment(evidence, model, free)
         known = np.isfinite(errors).all(1)
-        significance = (steps[known] / errors[known]) ** 2
-        if known.any() and np.mean(significance if free == 2 else significance[:, 2]) >= least**2:
+        if known.any() and _significant((steps[known] / errors[known]) ** 2):
             # views without contrast know nothing of their shift: shrink by the prior
             steps *= _SHIFT_PRIOR_PX**2 / (_SHIFT_PRIOR_PX**2 + errors**2)
             steps[:, 2:] *= _TURN_RELAXATION
@@ -111,6 +110,15 @@ def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.fl
             moved[:, :free] += np.clip(steps, -_SHIFT_STEP_MAX_PX, _SHIFT_STEP_MAX_PX)
             return moved
     return calibration.shifts_px
+
+
+def _significant(squares: NDArray[np.float64]) -> bool:
+    """Whether steps (V, 2) or (V, 3) relative to their errors, squared, are more than noise and model errors."""
+    shift = float(squares[:, :2].mean())
+    if squares.shape[1] == 2:
+        return shift >= _SHIFT_SIGNIFICANCE**2
+    # shifts that are not yet corrected look like turns
+    return float(squares[:, 2].mean()) >= max(_TURN_SIGNIFICANCE**2, shift)
 
 
 def _misalignment(
