@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.flow_swing import STEADY_SWING
+from DSAReconLib.methods.transit.flow_swing import steady_swing
 from DSAReconLib.methods.transit.residual_curves import VESSEL_SHARE
 from DSAReconLib.methods.transit.transit_model import InletCurve
 
@@ -87,7 +87,7 @@ def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -
     if phases > 1:
         text = f"The injection has {phases:.0f} phases: each fills vessels for a short time only."
         found.append(("transit.phases", text))
-    if facts.get("flow_swing", 0.0) > STEADY_SWING:
+    if facts.get("flow_swing", 0.0) > steady_swing(views):
         found.append(("transit.unsteady", _unsteady_text(facts)))
     truncated = facts.get("truncated_view_share", 0.0)
     if truncated > _TRUNCATED_ALARM:

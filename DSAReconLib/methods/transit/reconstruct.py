@@ -25,7 +25,7 @@ from DSAReconLib.methods.transit.calibration import (
 from DSAReconLib.methods.transit.concentration import gathered
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
-from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
+from DSAReconLib.methods.transit.flow_swing import FEW_VIEWS, flow_swing, steady_swing
 from DSAReconLib.methods.transit.inlet import estimate_inlet
 from DSAReconLib.methods.transit.missed_vessels import with_missed_vessels
 from DSAReconLib.methods.transit.phases import views_of_all_phases
@@ -248,8 +248,9 @@ def _following_flow(
     job: _Job, saved: SavedState, state: GaussianState, plan: RefinementPlan
 ) -> tuple[GaussianState, RefinementPlan]:
     """What the steps need to follow flow that swings: two fields, or free functions of time."""
-    config, unsteady = job.config, saved.swing > STEADY_SWING
-    if config.unsteady_flow:
+    config, views = job.config, len(plan.evidence)
+    unsteady = saved.swing > steady_swing(views)
+    if config.unsteady_flow and (unsteady or views >= FEW_VIEWS):
         plan = replace(plan, flow=steady_flow(state.means_mm, plan.evidence.duration_s, len(plan.evidence)))
     if config.residual_curves == "on" or (unsteady and config.residual_curves == "auto" and plan.flow is None):
         functions = len(plan.basis)

@@ -8,7 +8,7 @@ import pytest
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.methods.transit.assumptions import failed_assumptions
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.flow_swing import STEADY_SWING, flow_swing
+from DSAReconLib.methods.transit.flow_swing import flow_swing, steady_swing
 from DSAReconLib.methods.transit.outputs import sampled_curves
 from DSAReconLib.methods.transit.phases import views_of_all_phases
 from DSAReconLib.methods.transit.refinement import (
@@ -168,14 +168,14 @@ def test_only_flow_that_swings_is_called_unsteady(state, basis):
     for flow in (still, swinging(still)):
         plan = plan_of(evidence_with(flow, state, basis), basis)
         swings_of.append(flow_swing(state, plan.evidence, basis, render(state, plan.evidence, basis)))
-    assert swings_of[0] < 0.3 * STEADY_SWING
-    assert swings_of[1] > 2 * STEADY_SWING
+    assert swings_of[0] < 0.5 * steady_swing(len(plan.evidence))
+    assert swings_of[1] > 2 * steady_swing(len(plan.evidence))
 
 
 def test_a_constant_error_of_scale_is_no_swing(state, basis):
     plan = plan_of(evidence_with(None, state, basis), basis)
     model = 0.85 * render(state, plan.evidence, basis)
-    assert flow_swing(state, plan.evidence, basis, model) < 0.3 * STEADY_SWING
+    assert flow_swing(state, plan.evidence, basis, model) < 0.5 * steady_swing(len(plan.evidence))
 
 
 def test_the_refinement_finds_how_the_concentration_swings(state, basis):
