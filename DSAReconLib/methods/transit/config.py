@@ -84,7 +84,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"spacing_min_mm": 0.7, "refine_steps": 0, "epochs": 12, "reweightings": 2, "full_steps": 4},
+    "fast": {"spacing_min_mm": 0.7, "refine_steps": 100, "epochs": 12, "full_steps": 4},
     "balanced": {},
     "quality": {"spacing_min_mm": 0.35, "epochs": 30, "full_steps": 16, "refine_steps": 400},
 }

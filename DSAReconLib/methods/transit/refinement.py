@@ -38,6 +38,7 @@ _RATE_DECAY = 0.1
 _SPARSITY = 0.006
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
+"""Steps between two reviews of the Gaussians; half of all steps, if they are fewer than 200."""
 _PRUNE_PAUSE = 20
 _STEPS_VIEWS = 20
 """With fewer views the steps grow in proportion, up to twice as many: ghosts give way slowly."""
@@ -145,9 +146,13 @@ class RefinementPlan:
         order = np.random.default_rng([self.seed, step // batches]).permutation(batches)
         return np.arange(order[step % batches], len(self.evidence), batches)
 
+    def review(self, step: int) -> bool:
+        """Whether ghosts are to be dropped after so many steps."""
+        return step == self.steps or step % max(min(_PRUNE_EVERY, self.steps // 2), 1) == 0
+
     def second_look(self, step: int) -> bool:
         """Whether, after so many steps, ghosts have just been dropped and enough steps remain to fit new Gaussians."""
-        return step % _PRUNE_EVERY == 0 and step <= self.steps - _PRUNE_PAUSE
+        return self.review(step) and step <= self.steps - _PRUNE_PAUSE
 
 
 def refinement_steps(steps: int, views: int) -> int:
@@ -193,7 +198,7 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     by_coefficient = _follow_flow(state, plan, swung, by_amplitude) if swung else by_amplitude.T @ curves
     _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(part)))
     state.step += 1
-    if state.step % _PRUNE_EVERY == 0 or state.step == plan.steps:
+    if plan.review(state.step):
         state = _pruned(state.moved(kernels.host), plan).moved(kernels.array)
     return state, normalized
 

@@ -5,8 +5,9 @@ import pytest
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit.concentration import concentrated
+from DSAReconLib.methods.transit.config import PRESETS, Config
 from DSAReconLib.methods.transit.outputs import gaussian_volume
-from DSAReconLib.methods.transit.refinement import GaussianState
+from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, refinement_steps
 from DSAReconLib.reconstruction import TemporalBasis
 
 SPACING_MM = 0.8
@@ -97,3 +98,14 @@ def test_lone_and_empty_gaussians_stay_finite_and_none_gives_none():
     assert np.isfinite(result.coefficients).all()
     assert result.volumes_mm3.sum() == pytest.approx(0.01, rel=1e-4)
     assert len(drawn(lone.subset(np.zeros(2, bool))).shapes) == 0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_looks_for_missed_and_thin_vessels_and_fits_them_afterwards(preset):
+    config = Config(**PRESETS[preset])
+    steps = refinement_steps(config.refine_steps, 30)
+    plan = RefinementPlan(None, BASIS, np.ones(1, np.float32), SPACING_MM, steps, config.refine_batch, config.seed)
+    looks = [step for step in range(1, steps + 1) if plan.second_look(step)]
+    assert looks
+    assert steps - looks[-1] >= 40
+    assert plan.review(steps)
