@@ -330,6 +330,11 @@ class Reconstruction:
         model = models.get(self.native)
         return self.volume if model is None else model
 
+    @property
+    def scatter_share(self) -> float:
+        """Share of scatter that the method took off the measured intensity (a fact); 0 = none."""
+        return float(self.facts.get("scatter_share", 0.0))
+
 
 def arrival_times(
     curves: NDArray[np.float32], times_s: ArrayLike, fraction: float = ARRIVAL_FRACTION

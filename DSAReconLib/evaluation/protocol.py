@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.acquisition.scatter import with_scatter
 from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation import image, surface, temporal, topology, volume
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.progress import Progress, SilentProgress
-from DSAReconLib.reconstruction import DynamicVolume, Model, Reconstruction, TemporalBasis
+from DSAReconLib.reconstruction import DynamicVolume, Reconstruction, TemporalBasis
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, float]
 """Flat, names with units; NaN where a number does not exist (distance to an empty surface)."""
+
+VERSION = 2
+"""Of the definitions here; 2 = scatter is put back before a comparison with measured frames."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class TruthReference:
 
 # ------------------------------------------------------------------ held-out views
 def evaluate_heldout(
-    model: Model,
+    reconstruction: Reconstruction,
     heldout: Angiogram,
     *,
     clean: NDArray[np.float32] | None = None,
@@ -100,7 +104,7 @@ def evaluate_heldout(
 
     Parameters
     ----------
-    model
+    reconstruction
         Contrast attenuation over time; rendered at the poses and times of ``heldout``.
     heldout
         Measured contrast line integrals of the held-out frames.
@@ -113,22 +117,30 @@ def evaluate_heldout(
     """
     from DSAReconLib.rendering.views import render_line_integrals
 
-    rendered = render_line_integrals(model, heldout.geometry, heldout.times_s, device=device, progress=progress)
-    return evaluate_images(np.asarray(rendered), heldout, clean=clean)
+    rendered = render_line_integrals(
+        reconstruction.model, heldout.geometry, heldout.times_s, device=device, progress=progress
+    )
+    return evaluate_images(np.asarray(rendered), heldout, clean=clean, scatter_share=reconstruction.scatter_share)
 
 
 def evaluate_images(
-    rendered: NDArray[np.float32], heldout: Angiogram, *, clean: NDArray[np.float32] | None = None
+    rendered: NDArray[np.float32],
+    heldout: Angiogram,
+    *,
+    clean: NDArray[np.float32] | None = None,
+    scatter_share: float = 0.0,
 ) -> Metrics:
     """Metrics of rendered held-out frames (V, R, C), named as in :func:`image.compare_images`.
 
-    The plain names compare with the measured (noisy) frames, names with ``_clean`` with
-    the noise-free ones. Either reference has its own data range, the median over the
-    frames of :func:`image.frame_peaks`, and skips frames whose peak stays below 10 % of
-    it. Pixels without measurement (infinite variance) are ignored.
+    The plain names compare with the measured (noisy) frames, which hold scatter: what the
+    method took off (``scatter_share``) is put back. Names with ``_clean`` compare what was
+    rendered, free of scatter, with the noise-free line integrals. Either reference has its
+    own data range, the median over the frames of :func:`image.frame_peaks`, and skips frames
+    whose peak stays below 10 % of it. Pixels without measurement (infinite variance) are ignored.
     """
     variance = np.broadcast_to(heldout.variance, heldout.line_integrals.shape)
-    result = _against(rendered, heldout.line_integrals, variance)
+    expected = with_scatter(rendered, heldout, scatter_share)
+    result = _against(expected, heldout.line_integrals, variance)
     if clean is not None:
         noise_free = np.where(np.isfinite(variance), 0.0, np.inf)
         result |= {_with_suffix(name, "clean"): v for name, v in _against(rendered, clean, noise_free).items()}

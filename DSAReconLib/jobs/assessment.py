@@ -107,8 +107,9 @@ def assess(
             render_line_integrals(entry.model, heldout.geometry, heldout.times_s, device=device, progress=progress)
         )
         progress.report("evaluate", 0.4)
-        clean = case.clean
-        metrics |= evaluate_images(rendered, heldout, clean=None if clean is None else clean[case.heldout])
+        clean = None if case.clean is None else case.clean[case.heldout]
+        share = entry.reconstruction.scatter_share
+        metrics |= evaluate_images(rendered, heldout, clean=clean, scatter_share=share)
     if reference is not None:
         metrics |= evaluate_truth(entry.reconstruction, reference, progress=progress)
     if case.reference_mm is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.errors import ConfigError, DependencyError, DSAReconError, JobCancelled
-from DSAReconLib.evaluation.protocol import TruthReference, prepare_truth
+from DSAReconLib.evaluation.protocol import VERSION, TruthReference, prepare_truth
 from DSAReconLib.evaluation.report import (
     ComparedCase,
     ReportCase,
@@ -283,6 +283,7 @@ class _Runner:
         result, case = open_result(folder), bench.case(views)
         basis = fingerprint(
             {
+                "protocol": VERSION,
                 "case": bench.basis,
                 "result": [result.record["fingerprint"], result.record["finished_at"]],
                 "heldout": case.heldout.tolist(),

@@ -106,11 +106,10 @@ def run_record(
 
 def view_metrics(plan: Plan, reconstruction: Reconstruction, recorder: Recorder) -> dict[str, dict[str, float]]:
     """How well the result explains the views that it was made from, and those held out."""
-    model = ReportEntry("", reconstruction, {}, {}).model
 
     def measured(views: NDArray[np.int64]) -> dict[str, float]:
         frames = plan.angiogram.select(spread(views, MAX_HELDOUT))
-        return evaluate_heldout(model, frames, device=plan.device, progress=recorder)
+        return evaluate_heldout(reconstruction, frames, device=plan.device, progress=recorder)
 
     training = {name.removeprefix("heldout_"): value for name, value in measured(plan.selected).items()}
     return {"training_views": training} | ({"heldout_views": measured(plan.heldout)} if len(plan.heldout) else {})

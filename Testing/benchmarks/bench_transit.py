@@ -116,7 +116,7 @@ def measure(
             pixel_box=True,
         )
         clean = np.asarray(truth.clean_line_integrals, np.float32)[frames.frame_index]
-        metrics |= evaluate_images(rendered, frames, clean=clean)
+        metrics |= evaluate_images(rendered, frames, clean=clean, scatter_share=result.scatter_share)
     return result, metrics | evaluate_truth(result, reference)
 
 

@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from DSAReconLib.acquisition.scatter import with_scatter
 from DSAReconLib.evaluation import image
 from DSAReconLib.evaluation.report.case import ReportCase, ReportEntry
 from DSAReconLib.evaluation.report.charts import curve_charts
@@ -138,6 +139,10 @@ def heldout_section(case: ReportCase, entries: Sequence[ReportEntry], scene: Sce
             "cannot be checked against unseen views.</p></section>"
         )
     rendered = [_rendered(case, entry, scene, device) for entry in entries]
+    if case.clean is None:
+        frames = case.angiogram.select(case.heldout[scene.heldout])
+        shares = [entry.reconstruction.scatter_share for entry in entries]
+        rendered = [with_scatter(images, frames, share) for images, share in zip(rendered, shares, strict=True)]
     reference = "noise-free truth" if case.clean is not None else "measured frame"
     blocks = "".join(
         _heldout_block(case, entries, number, [images[row] for images in rendered])

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.acquisition import Angiogram
+from DSAReconLib.acquisition.scatter import ScatterImages, scatter_images
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, SparseKernels
-from DSAReconLib.methods.transit.scatter_images import ScatterImages, scatter_images
 
 _WEIGHT_MAX = 4.0
 _SAMPLE_PIXELS = 2_000_000

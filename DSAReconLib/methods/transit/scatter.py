@@ -1,25 +1,23 @@
-"""Scattered radiation: its share is found from the contrast that it hides, and taken off.
+"""The share of scattered radiation: found from the contrast that it hides, and taken off.
 
-Scatter adds nearly the same intensity to mask and fill, so that line integrals come out too
-small: ln((P + S) / (P e^-D + S)) < D, most of all where the line integral is large or the head
-lets little through (Boone and Seibert 1988). The same vessel seen from several directions
-through different anatomy therefore contradicts itself, which fixes the amount of scatter.
+Scatter hides most where the line integral is large or the head lets little through (Boone and
+Seibert 1988). The same vessel seen from several directions through different anatomy therefore
+contradicts itself, which fixes the amount of scatter.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from DSAReconLib.acquisition import scatter
+from DSAReconLib.acquisition.scatter import PRIMARY_MIN, Image
 from DSAReconLib.methods.transit.evidence import Evidence
-from DSAReconLib.methods.transit.scatter_images import Image
 
 _VESSEL_SHARE = 0.25
 _HUBER_NOISE = 10.0
 _RELAXATION = 1.5
 """The model has taken up about half of the contradiction by the time it is measured."""
 _SHARE_MAX = 0.4
-_PRIMARY_MIN = 0.25
-"""At most three quarters of an intensity are taken for scatter."""
 _EXPONENT_MAX = 5.0
 
 
@@ -35,17 +33,10 @@ def without_scatter(evidence: Evidence, share: float) -> tuple[Image, Image]:
     """
     if share <= 0:
         return evidence.line_integrals, evidence.weights
-    values, weights = np.empty_like(evidence.line_integrals), np.empty_like(evidence.weights)
-    for view, (mask_scatter, fill_scatter, smooth) in enumerate(zip(*evidence.scatter_images)):
-        mask = np.maximum(1 - share * mask_scatter, _PRIMARY_MIN)
-        scatter = np.minimum(share * fill_scatter, (1 - _PRIMARY_MIN) * np.exp(-smooth))
-        fill = np.exp(-evidence.line_integrals[view])
-        primary = np.maximum(fill - scatter, _PRIMARY_MIN * fill)
-        values[view] = np.log(mask / primary)
-        # the noise of the fill frame grows relative to what is left of it
-        weights[view] = evidence.weights[view] * (1 - scatter * np.exp(smooth)) ** 2
+    values, primary = scatter.without_scatter(evidence.line_integrals, evidence.scatter_images, share)
     values[evidence.weights <= 0] = 0
-    return values, weights
+    # the noise of the fill frame grows relative to what is left of it
+    return values, evidence.weights * primary**2
 
 
 def updated_share(evidence: Evidence, calibrated: Evidence, model: Image, share: float) -> float:
@@ -66,7 +57,7 @@ def updated_share(evidence: Evidence, calibrated: Evidence, model: Image, share:
     for view, (mask_scatter, fill_scatter, _) in enumerate(zip(*evidence.scatter_images)):
         chosen = (model[view] > vessel) & (calibrated.weights[view] > 0)
         line = model[view][chosen]
-        mask = np.maximum(1 - share * mask_scatter[chosen], _PRIMARY_MIN)
+        mask = np.maximum(1 - share * mask_scatter[chosen], PRIMARY_MIN)
         hidden = mask_scatter[chosen] - fill_scatter[chosen] * np.exp(np.minimum(line, _EXPONENT_MAX))
         residual = calibrated.line_integrals[view][chosen] - line
         weight = calibrated.weights[view][chosen] / np.maximum(1, np.abs(residual) / limit)

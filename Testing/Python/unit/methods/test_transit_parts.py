@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.scattered_frames import scattered
 from scipy import ndimage
 
 from DSAReconLib.acquisition import Angiogram
@@ -255,17 +256,6 @@ def test_smooth_background_is_found_beside_the_vessels(clean, evidence):
     calibration = replace(calibration, background=updated_background(drifted, calibration, clean))
     remaining = calibrated(drifted, calibration).line_integrals - evidence.line_integrals
     assert np.abs(remaining).mean() < 0.4 * np.abs(ramp).mean()
-
-
-def scattered(clean, share):
-    """Evidence of a head with dense stripes, with scatter over both runs."""
-    column = np.mgrid[:64, :64][1]
-    mask = np.broadcast_to(np.exp(-1.2 * np.cos(column / 5) ** 2), clean.shape)
-    fill = mask * np.exp(-clean)
-    blurred = [ndimage.gaussian_filter(image, (0, 15, 15), mode="nearest") for image in (mask, fill)]
-    mask, fill = mask + share * blurred[0], fill + share * blurred[1]
-    local = [ndimage.uniform_filter(image, (0, 3, 3), mode="nearest") for image in (mask, fill)]
-    return np.log(mask / fill).astype(np.float32), (1e-5 * (1 / local[0] + 1 / local[1])).astype(np.float32)
 
 
 def test_scatter_is_found_from_contrast_that_anatomy_hides(clean, geometry):
