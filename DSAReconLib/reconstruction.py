@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DSAReconLib.geometry import VolumeGrid
+from DSAReconLib.acquisition.corrections import rolled_detector
+from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 
 ARRIVAL_FRACTION = 0.5
 """Bolus arrival = first crossing of this fraction of the curve's maximum (half-rise time)."""
@@ -286,6 +287,37 @@ Model = DynamicVolume | RadiativeGaussians | OpacityGaussians
 
 
 @dataclass(frozen=True)
+class DetectorMotion:
+    """Movement of the image over the detector that the given poses do not explain (gantry wobble).
+
+    Parameters
+    ----------
+    times_s
+        Times (T,) at which it is known, s, increasing; linear in between, constant outside.
+    shifts_mm
+        Shift of the image along rows (down) and columns (right) (T, 2), mm on the detector.
+    turns_deg
+        Clockwise turn of the image (T,), degrees.
+    """
+
+    times_s: NDArray[np.float64]
+    shifts_mm: NDArray[np.float64]
+    turns_deg: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        count = len(self.times_s)
+        if self.shifts_mm.shape != (count, 2) or self.turns_deg.shape != (count,):
+            raise ValueError(f"shifts_mm must have shape ({count}, 2) and turns_deg ({count},)")
+
+    def corrected(self, geometry: ConeBeamGeometry, times_s: ArrayLike) -> ConeBeamGeometry:
+        """Given poses (V) with the movement at ``times_s`` (V,), s."""
+        amounts = np.column_stack([self.shifts_mm, self.turns_deg])
+        row, column, turn = (np.interp(np.asarray(times_s, float), self.times_s, values) for values in amounts.T)
+        moved = geometry.shifted_detector(np.stack([row, column], 1) / np.array(geometry.detector_spacing_mm))
+        return rolled_detector(moved, turn) if turn.any() else moved
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """Result of a method.
 
@@ -311,6 +343,8 @@ class Reconstruction:
         (code, message) pairs, e.g. an assumption that did not hold.
     facts
         Numbers for the run record (iterations, final loss, support size ...).
+    detector_motion
+        Errors of the given poses that the method found and that hold between its views too.
     """
 
     volume: DynamicVolume
@@ -322,6 +356,7 @@ class Reconstruction:
     warnings: tuple[tuple[str, str], ...] = ()
     facts: dict[str, float] = field(default_factory=dict)
     pictures: OpacityGaussians | None = None
+    detector_motion: DetectorMotion | None = None
 
     @property
     def model(self) -> Model:
@@ -329,6 +364,10 @@ class Reconstruction:
         models = {"gaussians": self.gaussians, "pictures": self.pictures}
         model = models.get(self.native)
         return self.volume if model is None else model
+
+    def poses(self, geometry: ConeBeamGeometry, times_s: ArrayLike) -> ConeBeamGeometry:
+        """Given poses of acquired frames (V) at ``times_s`` (V,), corrected by what the method found out about them."""
+        return geometry if self.detector_motion is None else self.detector_motion.corrected(geometry, times_s)
 
     @property
     def scatter_share(self) -> float:

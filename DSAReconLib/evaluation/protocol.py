@@ -25,7 +25,7 @@ Metrics = dict[str, float]
 """Flat, names with units; NaN where a number does not exist (distance to an empty surface)."""
 
 VERSION = 2
-"""Of the definitions here; 2 = scatter is put back before a comparison with measured frames."""
+"""Of the definitions here. 2: poses as the method found them, scatter put back to compare with measured frames."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def evaluate_heldout(
     Parameters
     ----------
     reconstruction
-        Contrast attenuation over time; rendered at the poses and times of ``heldout``.
+        Contrast attenuation over time; rendered at the times of ``heldout`` and at its poses,
+        corrected by what the method found out about them.
     heldout
         Measured contrast line integrals of the held-out frames.
     clean
@@ -117,9 +118,8 @@ def evaluate_heldout(
     """
     from DSAReconLib.rendering.views import render_line_integrals
 
-    rendered = render_line_integrals(
-        reconstruction.model, heldout.geometry, heldout.times_s, device=device, progress=progress
-    )
+    poses = reconstruction.poses(heldout.geometry, heldout.times_s)
+    rendered = render_line_integrals(reconstruction.model, poses, heldout.times_s, device=device, progress=progress)
     return evaluate_images(np.asarray(rendered), heldout, clean=clean, scatter_share=reconstruction.scatter_share)
 
 

@@ -21,6 +21,7 @@ from DSAReconLib.io.nrrd import read_volume, round_mantissa, write_sequence, wri
 from DSAReconLib.io.ply import read_gaussians, write_gaussians
 from DSAReconLib.progress import Progress, SilentProgress
 from DSAReconLib.reconstruction import (
+    DetectorMotion,
     DynamicVolume,
     OpacityGaussians,
     PictureScale,
@@ -97,6 +98,7 @@ class ResultFolder:
             warnings=tuple((code, message) for code, message in self.record.get("warnings", ())),
             facts=dict(self.record.get("facts", {})),
             pictures=_read_pictures(self.folder / "model.npz") if self.record["native"] == "pictures" else None,
+            detector_motion=_read_motion(self.record.get("detector_motion")),
         )
 
     def load_volume(self) -> DynamicVolume:
@@ -292,7 +294,21 @@ def _write_models(folder: Path, reconstruction: Reconstruction, times: NDArray[n
         "gaussians": origin,
         "num_gaussians": len(gaussians),
         "facts": reconstruction.facts,
+        "detector_motion": _motion_entry(reconstruction.detector_motion),
     }
+
+
+def _motion_entry(motion: DetectorMotion | None) -> dict[str, Any] | None:
+    """Detector motion as an entry of the record."""
+    if motion is None:
+        return None
+    return {name: getattr(motion, name).tolist() for name in ("times_s", "shifts_mm", "turns_deg")}
+
+
+def _read_motion(entry: dict[str, Any] | None) -> DetectorMotion | None:
+    return (
+        None if entry is None else DetectorMotion(**{name: np.array(values, float) for name, values in entry.items()})
+    )
 
 
 def _read_model(path: Path) -> DynamicVolume:

@@ -103,8 +103,9 @@ def assess(
     rendered = None
     if len(case.heldout):
         heldout = case.angiogram.select(case.heldout)
+        poses = entry.reconstruction.poses(heldout.geometry, heldout.times_s)
         rendered = np.asarray(
-            render_line_integrals(entry.model, heldout.geometry, heldout.times_s, device=device, progress=progress)
+            render_line_integrals(entry.model, poses, heldout.times_s, device=device, progress=progress)
         )
         progress.report("evaluate", 0.4)
         clean = None if case.clean is None else case.clean[case.heldout]

@@ -112,7 +112,7 @@ def measure(
             kernels.scales_mm,
             kernels.quats_wxyz,
             kernels.amplitudes(frames.times_s),
-            frames.geometry,
+            result.poses(frames.geometry, frames.times_s),
             pixel_box=True,
         )
         clean = np.asarray(truth.clean_line_integrals, np.float32)[frames.frame_index]

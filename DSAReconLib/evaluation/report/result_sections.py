@@ -161,9 +161,8 @@ def _rendered(case: ReportCase, entry: ReportEntry, scene: Scene, device: str) -
     from DSAReconLib.rendering.views import render_line_integrals
 
     shown = case.heldout[scene.heldout]
-    return np.asarray(
-        render_line_integrals(entry.model, case.angiogram.geometry[shown], case.times_s[shown], device=device)
-    )
+    poses = entry.reconstruction.poses(case.angiogram.geometry[shown], case.times_s[shown])
+    return np.asarray(render_line_integrals(entry.model, poses, case.times_s[shown], device=device))
 
 
 def _heldout_block(

@@ -15,6 +15,7 @@ from DSAReconLib.methods.transit.assumptions import (
     truncated_share,
 )
 from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
+from DSAReconLib.methods.transit.calibration import Calibration, detector_motion
 from DSAReconLib.methods.transit.concentration import concentrated
 from DSAReconLib.methods.transit.confidence import confidence_map
 from DSAReconLib.methods.transit.evidence import Evidence
@@ -35,7 +36,7 @@ def assembled(
     plan: RefinementPlan | None,
     evidence: Evidence,
     box: VolumeGrid,
-    scatter_share: float,
+    calibration: Calibration,
     swing: float,
     progress: Progress,
 ) -> Reconstruction:
@@ -55,7 +56,7 @@ def assembled(
     progress.check_cancelled()
     maps = outputs.hemodynamic_maps(volume, density, solution.delays_s, threshold, duration)
     probability = outputs.vessel_probability(volume, threshold, duration)
-    facts = _facts(solution, state, plan, evidence) | {"scatter_share": scatter_share, "flow_swing": swing}
+    facts = _facts(solution, state, plan, evidence) | {"scatter_share": calibration.scatter, "flow_swing": swing}
     if len(solution.support):
         model = render(state, evidence, basis, flow)
         progress.check_cancelled()
@@ -74,6 +75,7 @@ def assembled(
         maps=maps,
         warnings=failed_assumptions(solution.inlet, facts, len(evidence)),
         facts=facts,
+        detector_motion=detector_motion(calibration, evidence),
     )
 
 

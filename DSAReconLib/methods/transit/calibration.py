@@ -18,12 +18,16 @@ from DSAReconLib.acquisition.registration import mean_radius_px
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.scatter import updated_share, without_scatter
+from DSAReconLib.reconstruction import DetectorMotion
 
 _SHIFT_SIGNIFICANCE = 2.0
 # Turns that are not there reach 0.8 on still data.
 _TURN_SIGNIFICANCE = 1.1
 # The model takes up most of a turn: the residual shows a quarter of it.
 _TURN_RELAXATION = 1.5
+# Error of neighboring views' mean, relative to the shifts or turns themselves, up to which they hold between views.
+_PREDICTED = 0.5
+_FEWEST_PREDICTED = 5
 _SHIFT_PRIOR_PX = 0.1
 _SHIFT_STEP_MAX_PX = 1.5
 _VESSEL_SHARE = 0.05
@@ -110,6 +114,25 @@ def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.fl
             moved[:, :free] += np.clip(steps, -_SHIFT_STEP_MAX_PX, _SHIFT_STEP_MAX_PX)
             return moved
     return calibration.shifts_px
+
+
+def detector_motion(calibration: Calibration, evidence: Evidence) -> DetectorMotion | None:
+    """What a calibration says of frames between its views: the parts of it that each view's neighbors predict.
+
+    Gantries sag and wobble smoothly; jitter from view to view says nothing of other frames.
+    """
+    times, shifts = evidence.times_s, calibration.shifts_px
+    if len(times) < _FEWEST_PREDICTED or not shifts.any():
+        return None
+    after = ((times[1:-1] - times[:-2]) / (times[2:] - times[:-2]))[:, None]
+    missed = (1 - after) * shifts[:-2] + after * shifts[2:] - shifts[1:-1]
+    predicted = (missed**2).mean(0) < _PREDICTED**2 * (shifts[1:-1] ** 2).mean(0)
+    if not predicted.any():
+        return None
+    known = np.where(predicted, shifts, 0)
+    geometry = evidence.geometry
+    turns = np.rad2deg(known[:, 2] / mean_radius_px(geometry.detector_shape))
+    return DetectorMotion(times, known[:, :2] * np.array(geometry.detector_spacing_mm), turns)
 
 
 def _significant(squares: NDArray[np.float64]) -> bool:

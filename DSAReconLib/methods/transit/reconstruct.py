@@ -122,7 +122,7 @@ def reconstruct(
         saved, plan = _refined(job, saved)
         state = saved.gaussians
     evidence = calibrated(job.evidence, saved.calibration)
-    return assembled(saved.solution, state, plan, evidence, job.box, saved.calibration.scatter, saved.swing, progress)
+    return assembled(saved.solution, state, plan, evidence, job.box, saved.calibration, saved.swing, progress)
 
 
 def _job(

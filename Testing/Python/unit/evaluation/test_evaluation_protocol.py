@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.evaluation_cases import tube_reconstruction, tube_truth
@@ -6,7 +8,8 @@ from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.errors import ResultError
 from DSAReconLib.evaluation import protocol
 from DSAReconLib.geometry import ConeBeamGeometry
-from DSAReconLib.reconstruction import Reconstruction
+from DSAReconLib.reconstruction import DetectorMotion, Reconstruction
+from DSAReconLib.rendering.views import render_line_integrals
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,15 @@ def test_clean_references_give_names_with_clean_before_the_unit(heldout):
     assert metrics["relative_l1_clean"] == 0
     assert metrics["heldout_data_range_clean"] == pytest.approx(0.8)
     assert metrics["heldout_data_range"] == pytest.approx(0.8, abs=0.04)
+
+
+def test_frames_are_rendered_where_the_method_found_the_detector(heldout):
+    still = tube_reconstruction()
+    motion = DetectorMotion(heldout.times_s, np.full((3, 2), 1.5), np.zeros(3))
+    moved = motion.corrected(heldout.geometry, heldout.times_s)
+    seen = replace(heldout, line_integrals=render_line_integrals(still.model, moved, heldout.times_s))
+    assert protocol.evaluate_heldout(replace(still, detector_motion=motion), seen)["psnr_db"] == np.inf
+    assert protocol.evaluate_heldout(still, seen)["psnr_db"] < 40
 
 
 def test_pixels_with_infinite_variance_are_ignored(heldout):

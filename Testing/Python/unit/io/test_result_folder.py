@@ -13,7 +13,7 @@ from DSAReconLib.io.derived import gaussians_from_volume
 from DSAReconLib.io.nrrd import read_sequence, read_volume
 from DSAReconLib.io.result_folder import FILES, open_result, write_result
 from DSAReconLib.progress import SilentProgress
-from DSAReconLib.reconstruction import DynamicVolume, Reconstruction, TemporalBasis
+from DSAReconLib.reconstruction import DetectorMotion, DynamicVolume, Reconstruction, TemporalBasis
 
 GRID = VolumeGrid.centered(12, 0.5)
 TIMES = np.linspace(0, 4, 9)
@@ -66,6 +66,17 @@ def test_gaussians_of_the_method_survive_exactly(tmp_path):
     ).load_reconstruction()
     assert read.native == "gaussians"
     np.testing.assert_array_equal(read.gaussians.coefficients, own.coefficients)
+
+
+def test_what_was_found_out_about_the_detector_survives_exactly(tmp_path):
+    motion = DetectorMotion(np.array([0, 2.5]), np.array([[0.1, 0.2], [0.3, -0.4]]), np.array([0, 0.05]))
+    written = _reconstruction(detector_motion=motion, facts={"scatter_share": 0.048})
+    read = open_result(_write(tmp_path / "out", written)).load_reconstruction()
+    assert read.scatter_share == 0.048
+    assert read.poses(GEOMETRY, TIMES) == written.poses(GEOMETRY, TIMES) != GEOMETRY
+    plain = open_result(_write(tmp_path / "plain")).load_reconstruction()
+    assert plain.scatter_share == 0
+    assert plain.poses(GEOMETRY, TIMES) == GEOMETRY
 
 
 def test_sequence_shows_the_attenuation_at_its_times(tmp_path):

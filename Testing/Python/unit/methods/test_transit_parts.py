@@ -15,6 +15,7 @@ from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
 from DSAReconLib.methods.transit import saved_state, sparse_solver
 from DSAReconLib.methods.transit.calibration import (
     calibrated,
+    detector_motion,
     no_calibration,
     updated_background,
     updated_scatter,
@@ -246,6 +247,27 @@ def test_detector_turns_are_found_and_only_where_there_are_any(solution, clean, 
     with_contrast = clean.max((1, 2)) > 0.1
     assert np.sqrt(np.mean((found - true)[with_contrast] ** 2)) < 0.2
     np.testing.assert_array_equal(aligned(evidence, solution).shifts_px, 0)
+
+
+def test_wobble_holds_between_the_views_and_jitter_does_not(evidence):
+    rng = np.random.default_rng(7)
+    wobble = np.stack([0.4 * np.sin(TIMES), 0.2 * np.cos(TIMES), rng.normal(0, 0.3, VIEWS)], 1)
+    found = detector_motion(replace(no_calibration(evidence), shifts_px=wobble), evidence)
+    np.testing.assert_allclose(found.shifts_mm, wobble[:, :2] * evidence.geometry.detector_spacing_mm)
+    assert not found.turns_deg.any()
+    jitter = replace(no_calibration(evidence), shifts_px=rng.normal(0, 0.3, (VIEWS, 3)))
+    assert detector_motion(jitter, evidence) is None
+    assert detector_motion(no_calibration(evidence), evidence) is None
+
+
+def test_the_poses_of_the_views_are_those_that_the_calibration_used(evidence):
+    wobble = np.stack([0.4 * np.sin(TIMES), 0.2 * np.cos(TIMES), 0.3 * np.sin(TIMES)], 1)
+    calibration = replace(no_calibration(evidence), shifts_px=wobble)
+    found, used = detector_motion(calibration, evidence), calibrated(evidence, calibration).geometry
+    points = np.random.default_rng(8).uniform(-40, 40, (20, 3))
+    after = found.corrected(evidence.geometry, TIMES).project_points(points)[0]
+    assert np.abs(after - evidence.geometry.project_points(points)[0]).max() > 0.3
+    np.testing.assert_allclose(after, used.project_points(points)[0], atol=1e-3)
 
 
 def test_smooth_background_is_found_beside_the_vessels(clean, evidence):
