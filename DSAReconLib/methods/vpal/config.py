@@ -54,6 +54,13 @@ class Config:
     rate_decay: float = parameter(
         0.85, "The steps are multiplied by this 20 times in the fit.", source="code: 0.9", minimum=0.01, maximum=1
     )
+    rate_warmup: float = parameter(
+        0.05,
+        "Part of the fit in which the steps grow: large ones close the ReLU of the attenuation almost everywhere.",
+        source=_OURS,
+        minimum=0,
+        maximum=1,
+    )
     progressive: bool = parameter(True, "Switch the levels on from coarse to fine.", source=_CODE)
     first_levels: int = parameter(4, "Levels at the start.", source=_CODE, minimum=1, maximum=20)
     progressive_share: float = parameter(
@@ -141,6 +148,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attenuation_scale": 1.0,
         "adam_epsilon": 1e-8,
         "rate_decay": 0.9,
+        "rate_warmup": 0.0,
         "progressive_share": 0.2,
         "prior_warmup": 0.0,
         "prior_points": 10_000,

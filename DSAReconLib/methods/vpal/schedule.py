@@ -21,8 +21,15 @@ def active_levels(config: Config, iteration: int) -> int:
 
 
 def rate_factor(config: Config, iteration: int) -> float:
-    """Factor of both learning rates: stepwise geometric decay."""
-    return float(config.rate_decay ** (iteration * _DECAYS // config.iterations))
+    """Factor of both learning rates: a linear rise during ``rate_warmup``, and stepwise geometric decay.
+
+    All entries start near zero, and Adam moves each by the full rate whatever its gradient:
+    the first step would raise the attenuation everywhere, the next ones lower it everywhere,
+    past zero, where its ReLU passes no gradient.
+    """
+    span = config.rate_warmup * config.iterations
+    rise = 1.0 if span <= 0 else min(1.0, (iteration + 1) / span)
+    return float(rise * config.rate_decay ** (iteration * _DECAYS // config.iterations))
 
 
 def prior_factor(config: Config, iteration: int) -> float:

@@ -138,6 +138,29 @@ def test_other_ways_to_skip_empty_space_run(few, occupancy):
     assert reconstruction.facts["occupied_share"] == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_vessels_are_not_closed_before_they_are_found(run, seed):
+    """Most rays are dark, and pull the attenuation down everywhere: past zero it has no gradient.
+
+    The static part then takes the vessels, their probability falls, and with it the gradient of the dynamic part.
+    """
+    angiogram = run[0].select(np.arange(0, 40, 2))
+    config = Config(iterations=1000, rate_warmup=0.1, points=12000, log2_entries=14, occupancy="none", seed=seed)
+    progress = SilentProgress()
+    trainer = Trainer(angiogram, angiogram.geometry.field_of_view_grid(), config, "cpu", progress=progress)
+    along = np.linspace(-10, 10, 81)
+    tube_mm = np.stack([6 * np.sin(along / 7), 4 * np.cos(along / 6), along], -1)
+    points = torch.from_numpy(np.column_stack([trainer.box.unit(tube_mm), np.full(81, 0.5, np.float32)]))
+    for iteration in range(41):
+        trainer.step(iteration)
+        if iteration in (20, 30, 40):
+            values = trainer.fields(points, config.first_levels)
+            assert (values.dynamic > 0).float().mean() > 0.9
+            assert values.probability.mean() > 0.49
+    assert values.probability.mean() > 0.55
+    assert not progress.warnings
+
+
 def test_a_head_that_died_is_started_anew(few):
     progress = SilentProgress()
     trainer = Trainer(few, few.geometry.field_of_view_grid(), TINY, "cpu", progress=progress)

@@ -24,6 +24,12 @@ def test_the_paper_preset_has_the_published_sizes_and_schedule():
     assert PAPER.learning_rate == PAPER.table_learning_rate == 7.5e-4
 
 
+def test_the_rates_rise_before_they_fall():
+    config = Config(iterations=100, rate_warmup=0.2, rate_decay=0.5)
+    rates = [rate_factor(config, step) for step in (0, 4, 9, 19, 20)]
+    assert rates == pytest.approx([0.05, 0.25, 0.5 * 0.5, 0.5**3, 0.5**4])
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_presets_are_valid(preset):
     assert isinstance(build_config("vpal", preset), Config)
