@@ -86,8 +86,13 @@ def frame_peaks(reference: Image, variance: ArrayLike = 0.0) -> Image:
 
 
 def contrast_range(peaks: Image) -> float:
-    """Fixed data range of a case: median over its held-out frames of :func:`frame_peaks` (V,)."""
-    return float(np.median(peaks))
+    """Fixed data range of a case: median over its held-out frames of :func:`frame_peaks` (V,).
+
+    Where most frames show next to no contrast (a short bolus in a long run), only those that do count: nothing
+    could be related to a range of 0.
+    """
+    median, least = np.median(peaks), MINIMUM_CONTRAST * peaks.max()
+    return float(median if median >= least else np.median(peaks[peaks >= least]))
 
 
 def compare_images(

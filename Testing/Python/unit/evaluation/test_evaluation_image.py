@@ -60,6 +60,11 @@ def test_range_is_the_median_of_the_frame_maxima(frames):
     assert contrast_range(frame_peaks(frames)) == pytest.approx(frames[1].max())
 
 
+def test_frames_without_contrast_do_not_set_the_range_when_they_are_most():
+    assert contrast_range(np.array([0.0, 0.0, 0.01, 0.0, 2.0, 3.0, 4.0, 0.0])) == pytest.approx(3.0)
+    assert contrast_range(np.zeros(4)) == 0
+
+
 def test_a_noisy_pixel_behind_bone_does_not_count_as_contrast(frames):
     variance = np.full(frames.shape, 1e-4)
     frames[0, 3, 3], variance[0, 3, 3] = 50, 20.0**2
