@@ -27,6 +27,9 @@ _REACH_ACROSS = 1.5
 _SHIFTS = 3
 _THIN_VOXELS, _THICK_VOXELS = 0.5, 1.1
 """Vessels of up to this radius are gathered altogether, wider ones less and less, and above the second not at all."""
+_SHEET_SHARE, _LINE_SHARE = 0.2, 0.4
+"""Mass whose largest variance exceeds the second by more than the second share of itself is a line, by less than the
+first a sheet or a blob, which is not gathered: a wide vessel seen from one side only is no bundle of thin ones."""
 _WIDTH_RADII = 0.63
 """Standard deviation of a thin vessel's cross-section, in radii: with 0.71 its middle is as bright as a full vessel."""
 _WIDTH_MIN_VOXELS = 0.15
@@ -35,7 +38,7 @@ _PIECES_VARIANCE = (_PIECES**2 - 1) / 12
 """Of 3 positions one apart."""
 _LENGTH_VOXELS = 0.6
 """A Gaussian of a thin vessel becomes pieces along it that reach this far (standard deviation)."""
-_MASS_MIN = 1e-12
+_MASS_MIN = _VARIANCE_MIN = 1e-12
 _BLOCK = 1 << 14
 
 Points = NDArray[np.float64]
@@ -66,15 +69,20 @@ class Concentration:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines that Gaussians lie on: direction (N, 3), way to the ridge (N, 3) in mm, radius (N,) in mm."""
+    """The lines that Gaussians lie on.
+
+    Direction (N, 3), way to the ridge (N, 3) in mm, radius (N,) in mm, and how much of a line it is (N,), 0 to 1.
+    """
 
     direction: Points
     way_mm: Points
     radius_mm: NDArray[np.float64]
+    likeness: NDArray[np.float64]
 
     def thinness(self, spacing_mm: float) -> NDArray[np.float64]:
-        """1 for thin vessels, 0 for thick ones (N,)."""
-        return np.clip((_THICK_VOXELS - self.radius_mm / spacing_mm) / (_THICK_VOXELS - _THIN_VOXELS), 0, 1)
+        """1 for thin vessels, 0 for thick ones and for what is no line (N,)."""
+        thin = (_THICK_VOXELS - self.radius_mm / spacing_mm) / (_THICK_VOXELS - _THIN_VOXELS)
+        return np.clip(thin, 0, 1) * self.likeness
 
 
 def gathered(state: GaussianState, spacing_mm: float) -> GaussianState:
@@ -126,14 +134,13 @@ def _lines(points: Points, mass: NDArray[np.float64], spacing_mm: float) -> _Lin
     bandwidth, tree = _BANDWIDTH_VOXELS * spacing_mm, cKDTree(points)
     starts = range(0, max(len(points), 1), _BLOCK)
     found = [_lines_of_block(points[start : start + _BLOCK], tree, mass, bandwidth) for start in starts]
-    direction, way, radius = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return _Lines(direction, way, radius)
+    return _Lines(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def _lines_of_block(
     points: Points, tree: cKDTree, mass: NDArray[np.float64], bandwidth_mm: float
-) -> tuple[Points, Points, NDArray[np.float64]]:
-    """Direction, way to the ridge and radius at some of the points of ``tree``."""
+) -> tuple[Points, Points, NDArray[np.float64], NDArray[np.float64]]:
+    """The fields of :class:`_Lines` at some of the points of ``tree``."""
     own, other = _neighbors(points, tree, _REACH * bandwidth_mm)
     count, offset = len(points), tree.data[other] - points[own]
     weight = mass[other] * np.exp(-0.5 * (offset**2).sum(1) / bandwidth_mm**2)
@@ -143,12 +150,15 @@ def _lines_of_block(
     for a, b in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
         moment = np.bincount(own, weight * offset[:, a] * offset[:, b], count) / total
         spread[:, a, b] = spread[:, b, a] = moment - mean[:, a] * mean[:, b]
-    direction = np.linalg.eigh(spread)[1][:, :, 2]
+    variance, axes = np.linalg.eigh(spread)
+    direction = axes[:, :, 2]
+    excess = 1 - variance[:, 1] / np.maximum(variance[:, 2], _VARIANCE_MIN)
+    likeness = np.clip((excess - _SHEET_SHARE) / (_LINE_SHARE - _SHEET_SHARE), 0, 1)
     along = (offset * direction[own]).sum(1)
     across2 = (offset**2).sum(1) - along**2
     counted = mass[other] * np.exp(-0.5 * (along / bandwidth_mm) ** 2) * (across2 < (_REACH_ACROSS * bandwidth_mm) ** 2)
     mass_per_mm = np.bincount(own, counted, count) / (math.sqrt(2 * math.pi) * bandwidth_mm)
-    return direction, _across(mean, direction), np.sqrt(mass_per_mm / math.pi)
+    return direction, _across(mean, direction), np.sqrt(mass_per_mm / math.pi), likeness
 
 
 def _across(vectors: Points, direction: Points) -> Points:
