@@ -1,12 +1,18 @@
-"""Sums and maxima over the neighborhood of listed voxels of a volume."""
+"""Sums, maxima and means along lines over the neighborhood of listed voxels of a volume."""
 
 from __future__ import annotations
+
+import itertools
+from functools import lru_cache
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from DSAReconLib.kernels.threads import kernel_launch
+
+_BEND_COSINE_MAX = -0.6
+"""Both halves of a line may bend by up to 53 degrees against each other."""
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -34,6 +40,24 @@ def _maxima(volume, index, maxima):  # type: ignore[no-untyped-def]  # noqa: ANN
                 for i in range(3):
                     largest = max(largest, volume[z + k, y + j, x + i])
         maxima[n] = largest
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _line_means(volume, index, steps, weights, opposite, means):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    directions, length = weights.shape
+    for n in prange(index.shape[0]):
+        z, y, x = index[n, 0], index[n, 1], index[n, 2]
+        half = np.empty(directions, np.float32)
+        for d in range(directions):
+            half[d] = np.float32(0)
+            for s in range(length):
+                half[d] += weights[d, s] * volume[z + steps[d, s, 0], y + steps[d, s, 1], x + steps[d, s, 2]]
+        best = np.float32(0)
+        for d in range(directions):
+            for e in range(d):
+                if opposite[d, e]:
+                    best = max(best, half[d] + half[e])
+        means[n] = np.float32(0.5) * best
 
 
 def neighborhood_sums(
@@ -67,6 +91,42 @@ def neighborhood_maxima(
     with kernel_launch():
         _maxima(_padded(values, index_zyx, shape_zyx, 1), index_zyx, maxima)
     return maxima
+
+
+def line_means(
+    values: NDArray[np.float32], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int], reach: int
+) -> NDArray[np.float32]:
+    """Mean along the best line through each listed voxel (N,), which itself does not count.
+
+    A line has two halves out of 26 directions, which may bend against each other; voxels count
+    by a Gaussian of their distance, up to ``reach`` voxels. Those that are not listed count 0.
+
+    Parameters
+    ----------
+    values, index_zyx
+        Values (N,) of the voxels (N, 3).
+    shape_zyx
+        Shape of the grid.
+    reach
+        Length of a half, voxels.
+    """
+    means = np.empty(len(index_zyx), np.float32)
+    with kernel_launch():
+        _line_means(_padded(values, index_zyx, shape_zyx, reach), index_zyx, *_lines(reach), means)
+    return means
+
+
+@lru_cache
+def _lines(reach: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Voxels (26, reach, 3) of half lines in a volume padded by ``reach``, their weights, and which halves pair."""
+    directions = np.array([d for d in itertools.product((-1, 0, 1), repeat=3) if any(d)])
+    length = np.linalg.norm(directions, axis=1)
+    distance = length[:, None] * np.arange(1, reach + 1)
+    weights = np.where(distance <= reach, np.exp(-0.5 * (1.5 * distance / reach) ** 2), 0)
+    weights /= weights.sum(1, keepdims=True)
+    steps = reach + directions[:, None] * np.arange(1, reach + 1)[:, None]
+    cosine = directions @ directions.T / np.outer(length, length)
+    return steps.astype(np.int32), weights.astype(np.float32), cosine < _BEND_COSINE_MAX
 
 
 def gaussian_weights(sigma_voxels: float) -> NDArray[np.float32]:

@@ -47,13 +47,17 @@ class Config:
         minimum=0.0,
     )
     epochs: int = parameter(
-        20, "Ordered-subset passes over the views in each solve.", source=_OURS, minimum=1, maximum=200
+        20,
+        "Ordered-subset passes over the views in the first solve; reweighted ones take half.",
+        source=_OURS,
+        minimum=1,
+        maximum=200,
     )
     full_steps: int = parameter(
-        8, "Full-gradient steps at the end of each reweighted solve.", source=_OURS, minimum=0, maximum=200
+        4, "Full-gradient steps at the end of each reweighted solve.", source=_OURS, minimum=0, maximum=200
     )
     reweightings: int = parameter(
-        2, "Rounds of pruning and neighborhood-reweighted sparsity.", source=_OURS, minimum=0, maximum=5
+        4, "Rounds of pruning and sparsity reweighted along lines.", source=_OURS, minimum=0, maximum=5
     )
     refine_steps: int = parameter(
         200, "Adam steps of the Gaussians; 0 keeps the voxel result.", source=_OURS, minimum=0, maximum=5000

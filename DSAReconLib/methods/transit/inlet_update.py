@@ -24,6 +24,8 @@ from DSAReconLib.progress import Progress
 from DSAReconLib.reconstruction import TemporalBasis
 
 _EARLY_THICK_PERCENTILE = 80
+_LONG_INTERVAL_S = 0.6
+"""Views further apart see too little of the curve in the earliest third: all that fills within one is fitted."""
 _REGION_MM = 6.0
 _NEIGHBOR_REGIONS = 1.6
 _REGIONS_MAX = 200
@@ -31,6 +33,8 @@ _REGIONS_AT_ONCE = 20
 _ROUNDS = 15
 _KNOTS = 61
 _SMOOTHNESS = 0.1
+_VARIATION, _VARIATION_STEP = 0.06, 0.02
+"""Weight of the curve's total variation, and the step, in largest values, below which it counts in squares."""
 _PRIOR = 1e-4
 _MISFIT_NOISE = 10.0
 """What voxels of the first solutions miss, in noise: several times it, and the same over whole regions."""
@@ -90,7 +94,8 @@ def updated_inlet(
     progress
         May cancel.
     """
-    label = _region_labels(support, coefficients, delays_s)
+    interval = evidence.duration_s / len(evidence)
+    label = _region_labels(support, coefficients, delays_s, interval if interval > _LONG_INTERVAL_S else 0.0)
     if label.max(initial=-1) < 0:
         return inlet
     regions = _regions(inlet, evidence, support, coefficients, delays_s, label, progress)
@@ -108,7 +113,9 @@ def updated_inlet(
     return InletCurve(inlet.times_s, np.interp(inlet.times_s, knots, values)).scaled(inlet.plateau)
 
 
-def _early_vessels(support: Support, coefficients: NDArray[np.float32], delays_s: Values) -> NDArray[np.bool_]:
+def _early_vessels(
+    support: Support, coefficients: NDArray[np.float32], delays_s: Values, span_s: float
+) -> NDArray[np.bool_]:
     """Voxels (N,) that fill no later than the earliest third of the thick vessels, their rims included."""
     index, shape, around = support.index_zyx, support.grid.shape_zyx, np.ones(5, np.float32)
     filling = neighborhood_sums(coefficients.sum(0), index, shape, around)
@@ -118,13 +125,16 @@ def _early_vessels(support: Support, coefficients: NDArray[np.float32], delays_s
         return filled
     mean_delay = moment / np.maximum(filling, np.float32(1e-6))
     thick = filling >= np.percentile(filling[filled], _EARLY_THICK_PERCENTILE)
-    return filled & (mean_delay <= np.percentile(mean_delay[thick], 100 / 3))
+    first, third = np.percentile(mean_delay[thick], [5, 100 / 3])
+    return filled & (mean_delay <= max(third, first + span_s))
 
 
-def _region_labels(support: Support, coefficients: NDArray[np.float32], delays_s: Values) -> NDArray[np.int64]:
+def _region_labels(
+    support: Support, coefficients: NDArray[np.float32], delays_s: Values, span_s: float
+) -> NDArray[np.int64]:
     """Number of the region, a cube that holds much of the early vessels, per voxel (N,); -1 = in none."""
     label = np.full(len(support), -1)
-    early = np.flatnonzero(_early_vessels(support, coefficients, delays_s))
+    early = np.flatnonzero(_early_vessels(support, coefficients, delays_s, span_s))
     if not len(early):
         return label
     cube = np.floor(support.points_mm[early] / _REGION_MM).astype(np.int64)
@@ -222,7 +232,11 @@ def _fitted_values(
         right += response.T @ products
     scale = float(np.trace(matrix)) / len(before)
     bending = np.diff(np.eye(len(before)), 2, axis=0)
-    matrix += scale * (_SMOOTHNESS * bending.T @ bending + _PRIOR * np.eye(len(before)))
+    steps = np.diff(np.eye(len(before)), axis=0)
+    # the sum of absolute steps, as squares weighted by those of the curve before
+    even = _VARIATION / np.maximum(np.abs(np.diff(before)) / max(before.max(), 1e-12), _VARIATION_STEP)
+    roughness = _SMOOTHNESS * bending.T @ bending + (steps.T * even) @ steps
+    matrix += scale * (roughness + _PRIOR * np.eye(len(before)))
     factor = np.linalg.cholesky(matrix)
     fitted, _ = nnls(factor.T, np.linalg.solve(factor, right + _PRIOR * scale * before))
     return np.asarray(fitted)

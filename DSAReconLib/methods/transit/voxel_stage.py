@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
+from DSAReconLib.kernels.sparse.neighborhoods import (
+    gaussian_weights,
+    line_means,
+    neighborhood_maxima,
+    neighborhood_sums,
+)
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.inlet_update import updated_inlet
@@ -22,8 +27,10 @@ PRUNE_FILLING = 0.02
 """Voxels filled less than this (1 = fully opacified) are given up ..."""
 _PRUNE_BOX = 0.15
 """... as are those whose 27-neighborhood holds less than this many full voxels."""
-_REWEIGHT_BLUR_VOXELS = 0.8
-_REWEIGHT_FILLING = 0.0125
+_REWEIGHT_BLUR_VOXELS = 1.0
+_LINE_VOXELS = 4
+"""Half the length of the lines that vessels are told from ghosts by."""
+_REWEIGHT_FILLING = 0.02
 _REWEIGHT_FLOOR = 0.1
 _COHERENCE_BLUR_VOXELS = 2.0
 _COHERENCE_PER_WIDTH = 0.16
@@ -165,11 +172,12 @@ def with_late_delays(solution: TransitSolution, duration_s: float) -> TransitSol
 
 
 def _reweighting(solution: TransitSolution) -> NDArray[np.float32]:
-    """Penalty factors (K, N): small where the neighborhood is filled and arrives together."""
+    """Penalty factors (K, N): small where a line through the voxel is filled and its surroundings arrive together."""
     support, filling = solution.support, solution.filling
     shape, index = support.grid.shape_zyx, support.index_zyx
     local = neighborhood_sums(filling, index, shape, gaussian_weights(_REWEIGHT_BLUR_VOXELS))
-    factor = 1 / (local / np.float32(_REWEIGHT_FILLING) + np.float32(_REWEIGHT_FLOOR))
+    line = line_means(local, index, shape, _LINE_VOXELS)
+    factor = 1 / (line / np.float32(_REWEIGHT_FILLING) + np.float32(_REWEIGHT_FLOOR))
     delays = solution.delays_s.astype(np.float32)
     wide = gaussian_weights(_COHERENCE_BLUR_VOXELS)
     moment = neighborhood_sums(np.ascontiguousarray(delays @ solution.coefficients), index, shape, wide)
@@ -189,8 +197,9 @@ def _solved(
 ) -> TransitSolution:
     """Solution of the penalized problem, warm-started."""
     subsets = max(1, min(_SUBSETS_MAX, len(evidence) // _VIEWS_PER_SUBSET))
-    # few views give few subsets: more passes, so that the reweighted problem gets as many updates
-    epochs = config.epochs * _SUBSETS_MAX // subsets if full_steps else config.epochs
+    # few views give few subsets: more passes, so that the reweighted problems get as many updates;
+    # they start from the solution before and take half of them
+    epochs = config.epochs * _SUBSETS_MAX // (2 * subsets) if full_steps else config.epochs
     passes = epochs + full_steps
 
     def after_pass(done: int) -> None:

@@ -6,7 +6,12 @@ from helpers.sparse_kernels import oblique_views
 
 from DSAReconLib.kernels.sparse.descent import adam_step, extrapolate, proximal_step
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians, voxelize_gaussians
-from DSAReconLib.kernels.sparse.neighborhoods import gaussian_weights, neighborhood_maxima, neighborhood_sums
+from DSAReconLib.kernels.sparse.neighborhoods import (
+    gaussian_weights,
+    line_means,
+    neighborhood_maxima,
+    neighborhood_sums,
+)
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.kernels.sparse.windows import OUTSIDE, window_scores
 from DSAReconLib.operators.sparse import SparseProjector
@@ -190,6 +195,23 @@ def test_neighborhood_sums_and_maxima_see_only_listed_voxels():
     np.testing.assert_allclose(neighborhood_sums(values, index, (5, 5, 5), ones), [6, 6, 2])
     np.testing.assert_allclose(neighborhood_maxima(values, index, (5, 5, 5)), [5, 5, 2])
     assert gaussian_weights(1.0).sum() == pytest.approx(1)
+
+
+def test_a_line_may_bend_and_ends_count_half():
+    straight = np.array([[5, 5, x] for x in range(5, 22)], np.int32)
+    bent = np.array([[5, 20 + abs(x - 13), x] for x in range(5, 22)], np.int32)
+    corner = np.array([[5, 20, x] for x in range(5, 14)] + [[5, y, 13] for y in range(21, 29)], np.int32)
+
+    def middle_and_end(index: np.ndarray) -> np.ndarray:
+        return line_means(np.ones(len(index), np.float32), index, (12, 40, 40), 4)[[8, 0]]
+
+    np.testing.assert_allclose(middle_and_end(straight), [1, 0.5], rtol=1e-6)
+    obtuse = np.array([[5, 20 + max(x - 13, 0), x] for x in range(5, 22)], np.int32)
+    np.testing.assert_allclose(middle_and_end(obtuse), [1, 0.5], rtol=1e-6)
+    for sharp in (bent, corner):
+        assert middle_and_end(sharp)[0] < 0.8
+    alone = np.array([[5, 5, 5]], np.int32)
+    assert line_means(np.ones(1, np.float32), alone, (12, 40, 40), 4) == 0
 
 
 def test_proximal_step_solves_a_diagonal_problem_in_one_step(generator):

@@ -22,7 +22,7 @@ from DSAReconLib.progress import SilentProgress
 from DSAReconLib.simulation import preset
 
 VIEWS, PIXELS, NOISE = 8, 64, 0.01
-QUICK = {"epochs": 6, "full_steps": 2, "refine_steps": 0}
+QUICK = {"epochs": 12, "full_steps": 2, "refine_steps": 0}
 
 
 def vessel_at(column, views=slice(None)):

@@ -5,7 +5,7 @@ import pytest
 
 from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.geometry import ConeBeamGeometry, VolumeGrid
-from DSAReconLib.methods.transit.evidence import gather_evidence
+from DSAReconLib.methods.transit.evidence import Evidence, gather_evidence
 from DSAReconLib.methods.transit.inlet_update import updated_inlet
 from DSAReconLib.methods.transit.support import Support
 from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, transit_delays
@@ -35,16 +35,25 @@ def long_vessel() -> tuple[Support, np.ndarray]:
 
 @pytest.fixture(name="evidence", scope="module")
 def ten_views(vessel):
+    return seen_at(TIMES, vessel)
+
+
+def seen_at(times: np.ndarray, vessel) -> Evidence:
+    """Evidence of views at some times."""
     support, arrival = vessel
     geometry = ConeBeamGeometry.from_angles(
-        np.linspace(-95, 85, VIEWS), sod_mm=750, sdd_mm=1200, detector_shape=(128, 64), detector_spacing_mm=(1.8, 1.8)
+        np.linspace(-95, 85, len(times)),
+        sod_mm=750,
+        sdd_mm=1200,
+        detector_shape=(128, 64),
+        detector_spacing_mm=(1.8, 1.8),
     )
     curve = bolus(RISE_S)
-    values = np.interp(TIMES[:, None] - arrival, curve.times_s, curve.values, left=0).astype(np.float32)
+    values = np.interp(times[:, None] - arrival, curve.times_s, curve.values, left=0).astype(np.float32)
     clean = SparseProjector(support.points_mm, support.spacing_mm, geometry)(values)
     noisy = clean + np.random.default_rng(0).normal(0, NOISE, clean.shape).astype(np.float32)
     variance = np.full(clean.shape, NOISE**2, np.float32)
-    return gather_evidence(Angiogram(noisy, variance, geometry, TIMES, DURATION_S, np.arange(VIEWS)))
+    return gather_evidence(Angiogram(noisy, variance, geometry, times, DURATION_S, np.arange(len(times))))
 
 
 def densities(arrival: np.ndarray, delays: np.ndarray) -> np.ndarray:
@@ -63,6 +72,18 @@ def test_the_bolus_is_found_from_views_half_a_second_apart_though_arrivals_are_w
     assert found.plateau == pytest.approx(before.plateau, rel=1e-3)
     error = found.values / found.plateau - true.values / true.plateau
     assert np.sqrt(np.mean(error**2)) < 0.08
+
+
+def test_six_views_find_the_bolus_in_vessels_that_fill_over_a_whole_interval_between_them(vessel):
+    support, arrival = vessel
+    six, true = seen_at(np.arange(6) * DURATION_S / 6, vessel), bolus(RISE_S)
+    before = bolus(0.8)
+    delays = transit_delays(before, step_s=0.15, delays_max=28)
+    found = updated_inlet(before, six, support, densities(arrival, delays), delays, SilentProgress())
+    error = found.values / found.plateau - true.values / true.plateau
+    assert np.sqrt(np.mean(error**2)) < 0.06
+    plateau = found.values[(found.times_s > 1.0) & (found.times_s < 2.8)] / found.plateau
+    assert plateau.std() < 0.05
 
 
 def test_a_solution_without_filling_leaves_the_curve_alone(vessel, evidence):
