@@ -123,8 +123,8 @@ GRID_SIZES: dict[str, int] = {"fast": 224, "balanced": 288, "paper": 512}
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
     "balanced": {
-        "iterations": 3000,
-        "points": 98304,
+        "iterations": 2400,
+        "points": 73728,
         "levels": 10,
         "log2_entries": 18,
         "growth": 1.5,
