@@ -38,8 +38,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one reweighting": {"reweightings": 1},
     "sparsity/10": {"sparsity_mm": 0.0107},
     "sparsity x3": {"sparsity_mm": 0.32},
-    "residual curves on": {"residual_curves": "on"},
-    "residual curves off": {"residual_curves": "off"},
     "no scatter": {"scatter_correction": False},
     "no shifts": {"shift_calibration": False},
     "no calibration": {"shift_calibration": False, "smooth_background": False, "scatter_correction": False},

@@ -11,6 +11,7 @@ from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import outputs
 from DSAReconLib.methods.transit.assumptions import (
     failed_assumptions,
+    residual_in_noise,
     structure_in_noise,
     truncated_share,
 )
@@ -22,7 +23,6 @@ from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.flow_swing import flow_swing
 from DSAReconLib.methods.transit.phases import injection_phases
 from DSAReconLib.methods.transit.refinement import GaussianState, RefinementPlan, initial_gaussians, render
-from DSAReconLib.methods.transit.residual_curves import residual_excess
 from DSAReconLib.methods.transit.transit_model import transit_basis
 from DSAReconLib.methods.transit.unsteady import swings
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution
@@ -128,8 +128,8 @@ def _facts(
         "injection_phases": float(injection_phases(solution.inlet)),
     }
     if plan is not None:
-        facts["residual_in_noise"] = residual_excess(state, plan)
-        facts["residual_curves"] = float(len(plan.basis) - len(solution.delays_s))
+        model = render(state, plan.evidence, plan.basis, plan.flow)
+        facts["residual_in_noise"] = residual_in_noise(plan.evidence, model)
         if plan.flow is not None:
             found = swings(plan.flow, state.coefficients, state.means_mm, plan.basis)
             facts["concentration_swing"], facts["arrival_swing_s"] = found

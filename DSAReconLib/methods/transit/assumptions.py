@@ -8,9 +8,10 @@ from scipy import ndimage
 
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.flow_swing import steady_swing
-from DSAReconLib.methods.transit.residual_curves import VESSEL_SHARE
 from DSAReconLib.methods.transit.transit_model import InletCurve
 
+_VESSEL_SHARE = 0.1
+"""Vessels are where the model exceeds this share of the median view's largest line integral."""
 _BORDER_PIXELS = 3
 _CLEAR_NOISE = 6.0
 _STRUCTURE_BLUR_PX = 2.0
@@ -22,6 +23,16 @@ _FEW_VIEWS = 8
 _FEW_VOXELS = 50
 
 
+def residual_in_noise(evidence: Evidence, model: NDArray[np.float32]) -> float:
+    """Weighted rms residual within the projected vessels in units of the noise."""
+    vessel = model > _VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    vessel &= evidence.weights > 0
+    if not vessel.any():
+        return 0.0
+    residual = (model - evidence.line_integrals)[vessel]
+    return float(np.sqrt(np.mean(residual**2 * evidence.weights[vessel]))) / evidence.noise
+
+
 def truncated_share(evidence: Evidence, model: NDArray[np.float32], structure: float) -> float:
     """Share of views in which contrast reaches the left or right border of the image.
 
@@ -30,7 +41,7 @@ def truncated_share(evidence: Evidence, model: NDArray[np.float32], structure: f
     What else is left in the images (``structure``, see :func:`structure_in_noise`) has to be
     exceeded as noise has: the rims of a skull that moved are no vessels.
     """
-    level = VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    level = _VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
     noise = evidence.noise * max(1.0, structure)
     touched = [
         _reaches_border(image, weights, level, noise)
@@ -59,7 +70,7 @@ def _reaches_border(image: NDArray[np.float32], weights: NDArray[np.float32], le
 
 def structure_in_noise(evidence: Evidence, model: NDArray[np.float32]) -> float:
     """Rms of what is left beside the vessels after blurring, in units of what noise alone would leave."""
-    vessel = model > 0.2 * VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
+    vessel = model > 0.2 * _VESSEL_SHARE * float(np.percentile(model.max((1, 2)), 50))
     weights = np.where(vessel, 0, evidence.weights)
     blur = [
         ndimage.gaussian_filter(stack, (0, _STRUCTURE_BLUR_PX, _STRUCTURE_BLUR_PX))

@@ -66,12 +66,6 @@ class Config:
     unsteady_flow: bool = parameter(
         True, "Fit how concentration and arrival swing, smoothly in space and time (heart beat).", source=_OURS
     )
-    residual_curves: str = parameter(
-        "auto",
-        "Free temporal functions besides the transit basis: auto adds them to flow that swings if that is not fitted.",
-        source=_OURS,
-        choices=("auto", "on", "off"),
-    )
     shift_calibration: bool = parameter(
         True, "Estimate per-view detector shifts (gantry wobble) against the reconstruction.", source=_OURS
     )

@@ -61,8 +61,7 @@ def with_missed_vessels(
 
 
 def _joined(state: GaussianState, more: GaussianState) -> GaussianState:
-    """Both sets of Gaussians; the second may lack the last functions of time."""
-    more = more.widened(state.coefficients.shape[1] - more.coefficients.shape[1])
+    """Both sets of Gaussians."""
     moments = tuple(np.concatenate(pair) for pair in zip(state.moments, more.moments, strict=True))
     return replace(
         state,

@@ -37,7 +37,6 @@ from DSAReconLib.methods.transit.refinement import (
     refinement_steps,
     render,
 )
-from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.saved_state import SavedState
 from DSAReconLib.methods.transit.support import WINDOW_SHARE, candidate_support
 from DSAReconLib.methods.transit.transit_model import transit_basis, transit_delays
@@ -217,10 +216,7 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
     """Gaussians and fields of unsteady flow after all steps."""
     solution, kernels = saved.solution, job.evidence.kernels
     plan = _plan(job, saved)
-    transit_functions = len(plan.basis)
     state = (saved.gaussians or initial_gaussians(solution)).moved(kernels.array)
-    if state.coefficients.shape[1] > transit_functions:
-        plan = widened_plan(plan, solution.inlet)
     decision = round(_FLOW_DECISION * plan.steps)
     while state.step < plan.steps:
         job.progress.check_cancelled()
@@ -229,11 +225,11 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
             calibration = _aligned(job, saved.calibration, model)
             saved = replace(saved, calibration=calibration)
             plan = replace(plan, evidence=calibrated(job.evidence, calibration))
-            if state.step == decision and plan.flow is None and len(plan.basis) == transit_functions:
-                state = state.moved(kernels.host)
-                saved = replace(saved, swing=flow_swing(state, plan.evidence, plan.basis, model))
-                state, plan = _following_flow(job, saved, state, plan)
-                state, saved = state.moved(kernels.array), replace(saved, flow=plan.flow)
+            if state.step == decision and plan.flow is None:
+                host = state.moved(kernels.host)
+                saved = replace(saved, swing=flow_swing(host, plan.evidence, plan.basis, model))
+                plan = _following_flow(job, saved.swing, host, plan)
+                saved = replace(saved, flow=plan.flow)
         state, residual = refine_step(state, plan)
         if plan.second_look(state.step):
             host = with_missed_vessels(state.moved(kernels.host), plan, solution, job.config, job.progress)
@@ -244,28 +240,19 @@ def _refined(job: _Job, saved: SavedState) -> tuple[SavedState, RefinementPlan]:
     return replace(saved, gaussians=state.moved(kernels.host)), plan
 
 
-def _following_flow(
-    job: _Job, saved: SavedState, state: GaussianState, plan: RefinementPlan
-) -> tuple[GaussianState, RefinementPlan]:
-    """What the steps need to follow flow that swings: two fields, or free functions of time."""
-    config, views = job.config, len(plan.evidence)
-    unsteady = saved.swing > steady_swing(views)
-    if config.unsteady_flow and (unsteady or views >= FEW_VIEWS):
-        plan = replace(plan, flow=steady_flow(state.means_mm, plan.evidence.duration_s, len(plan.evidence)))
-    if config.residual_curves == "on" or (unsteady and config.residual_curves == "auto" and plan.flow is None):
-        functions = len(plan.basis)
-        plan = widened_plan(plan, saved.solution.inlet)
-        state = state.widened(len(plan.basis) - functions)
-    return state, plan
+def _following_flow(job: _Job, swing: float, state: GaussianState, plan: RefinementPlan) -> RefinementPlan:
+    """The plan with the fields that flow needs which swings."""
+    views = len(plan.evidence)
+    if job.config.unsteady_flow and (views >= FEW_VIEWS or swing > steady_swing(views)):
+        return replace(plan, flow=steady_flow(state.means_mm, plan.evidence.duration_s, views))
+    return plan
 
 
 def _plan(job: _Job, saved: SavedState) -> RefinementPlan:
-    """What the refinement needs, without residual curves."""
-    basis = transit_basis(saved.solution.inlet, saved.solution.delays_s)
+    """What the refinement needs."""
     return RefinementPlan(
         calibrated(job.evidence, saved.calibration),
-        basis,
-        np.ones(len(basis), np.float32),
+        transit_basis(saved.solution.inlet, saved.solution.delays_s),
         saved.solution.support.spacing_mm,
         refinement_steps(job.config.refine_steps, len(job.evidence)),
         job.config.refine_batch,

@@ -100,16 +100,6 @@ class GaussianState:
             self.step,
         )
 
-    def widened(self, functions: int) -> GaussianState:
-        """Room for ``functions`` more temporal functions, with coefficient 0."""
-
-        def wider(array: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.concatenate([array, np.zeros((len(array), functions), np.float32)], 1)
-
-        first, second, first_coefficients, second_coefficients = self.moments
-        moments = (first, second, wider(first_coefficients), wider(second_coefficients))
-        return replace(self, coefficients=wider(self.coefficients), moments=moments)
-
 
 @dataclass(frozen=True)
 class RefinementPlan:
@@ -121,8 +111,6 @@ class RefinementPlan:
         Line integrals.
     basis
         Temporal functions.
-    rates
-        Relative learning rate per temporal function (K,).
     spacing_mm
         Voxel size of the stage before: the unit of lengths.
     steps, batch, seed
@@ -133,7 +121,6 @@ class RefinementPlan:
 
     evidence: Evidence
     basis: TemporalBasis
-    rates: NDArray[np.float32]
     spacing_mm: float
     steps: int
     batch: int
@@ -283,7 +270,7 @@ def _mass_slope(state: GaussianState, plan: RefinementPlan, views: int) -> Array
     """Gradient (N, K) of the L1 penalty on projected mass."""
     kernels = plan.evidence.kernels
     projected = (_GAUSSIAN_VOLUME / plan.evidence.pixel_mm**2) * kernels.exp(state.shapes[:, 3]) ** 3
-    height = plan.basis.values.max(1) / np.maximum(plan.rates, 1e-3)
+    height = plan.basis.values.max(1)
     return (_SPARSITY * views * projected)[:, None] * kernels.array(height)[None]
 
 
@@ -298,9 +285,9 @@ def _update(state: GaussianState, plan: RefinementPlan, shape_gradient: Array, c
     shape_rates = kernels.array(np.broadcast_to(rates, tuple(state.shapes.shape)))
     kernels.adam_step(state.shapes, shape_gradient, (first, second), shape_rates, step=step, betas=_BETAS)
     size = kernels.row_maxima(state.coefficients, _COEFFICIENT_FLOOR)
-    coefficient_rates = (_RATE_COEFFICIENT * decay) * size * kernels.array(plan.rates)
+    even = kernels.full(tuple(state.coefficients.shape), _RATE_COEFFICIENT * decay, like=state.coefficients)
     moments = (first_coefficients, second_coefficients)
-    kernels.adam_step(state.coefficients, coefficient_gradient, moments, coefficient_rates, step=step, betas=_BETAS)
+    kernels.adam_step(state.coefficients, coefficient_gradient, moments, even * size, step=step, betas=_BETAS)
     kernels.bound(state.coefficients, 0.0, None)
     low, high = math.log(_SIGMA_MIN_VOXELS * plan.spacing_mm), math.log(_SIGMA_MAX_VOXELS * plan.spacing_mm)
     kernels.bound(state.shapes[:, 3], low, high)

@@ -13,7 +13,7 @@ from DSAReconLib.methods.transit import reconstruct as stages
 from DSAReconLib.progress import SilentProgress
 
 pytest.importorskip("torch")
-QUICK = {"epochs": 4, "full_steps": 2, "refine_steps": 12, "residual_curves": "on", "spacing_min_mm": 1.2}
+QUICK = {"epochs": 4, "full_steps": 2, "refine_steps": 12, "spacing_min_mm": 1.2}
 
 
 @pytest.fixture(name="angiogram", scope="module")

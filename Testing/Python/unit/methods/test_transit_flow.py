@@ -125,7 +125,7 @@ def evidence_with(flow, state, basis, noise=0.002):
 
 
 def plan_of(evidence, basis, steps=120, flow=None):
-    return RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), 1.0, steps, 4, 0, flow)
+    return RefinementPlan(evidence, basis, 1.0, steps, 4, 0, flow)
 
 
 def test_fields_of_zero_leave_the_curves_as_they_are(state, basis):

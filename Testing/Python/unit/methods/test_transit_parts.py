@@ -33,7 +33,6 @@ from DSAReconLib.methods.transit.refinement import (
     render,
     without_ghosts,
 )
-from DSAReconLib.methods.transit.residual_curves import widened_plan
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
 from DSAReconLib.methods.transit.support import Support, candidate_support, window_stops
 from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, transit_basis, transit_delays
@@ -319,15 +318,6 @@ def test_gaussians_start_with_the_mass_of_their_voxels(solution, evidence, clean
     assert rendered.sum() == pytest.approx(clean.sum(), rel=0.03)
 
 
-def test_residual_curves_leave_the_rendering_unchanged_at_first(solution, evidence):
-    basis = transit_basis(solution.inlet, solution.delays_s)
-    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), 0.8, 10, 4, 0)
-    state = initial_gaussians(solution)
-    wide = widened_plan(plan, solution.inlet)
-    widened = state.widened(len(wide.basis) - len(basis))
-    np.testing.assert_allclose(render(widened, evidence, wide.basis), render(state, evidence, basis), atol=1e-5)
-
-
 def test_saved_state_survives_a_round_trip_and_is_refused_by_another_job(tmp_path, solution, evidence):
     store = CheckpointStore(tmp_path / "checkpoint")
     key = saved_state.job_key(evidence, Config())
@@ -369,7 +359,7 @@ def test_what_the_data_do_not_show_is_dropped_and_a_vessel_in_pieces_kept(soluti
     noisy = clean + np.random.default_rng(5).normal(0, NOISE, clean.shape).astype(np.float32)
     variance = np.full(clean.shape, NOISE**2, np.float32)
     evidence = gather_evidence(Angiogram(noisy, variance, geometry, TIMES, 4.0, np.arange(VIEWS)))
-    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), solution.support.spacing_mm, 200, 6, 0)
+    plan = RefinementPlan(evidence, basis, solution.support.spacing_mm, 200, 6, 0)
     state = initial_gaussians(invented)
     means = {tuple(point) for point in without_ghosts(state, plan).means_mm}
     kept = np.array([tuple(point) in means for point in state.means_mm])
@@ -380,7 +370,7 @@ def test_what_the_data_do_not_show_is_dropped_and_a_vessel_in_pieces_kept(soluti
 
 def test_cells_hold_the_mass_of_their_gaussians(solution, evidence):
     basis = transit_basis(solution.inlet, solution.delays_s)
-    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), 1.1, 200, 6, 0)
+    plan = RefinementPlan(evidence, basis, 1.1, 200, 6, 0)
     state = initial_gaussians(solution)
     volume, cell = cell_volume(state, plan)
     mass = np.bincount(cell, state.volumes_mm3)
@@ -396,7 +386,7 @@ def test_few_views_are_refined_in_more_steps_but_no_more_than_twice_as_many():
 def test_a_second_look_finds_the_part_of_a_vessel_that_is_missing_and_hardly_more(solution, evidence):
     basis = transit_basis(solution.inlet, solution.delays_s)
     spacing = solution.support.spacing_mm
-    plan = RefinementPlan(evidence, basis, np.ones(len(basis), np.float32), spacing, 200, 6, 0)
+    plan = RefinementPlan(evidence, basis, spacing, 200, 6, 0)
     whole = initial_gaussians(solution)
     missing = whole.means_mm[:, 2] > np.median(whole.means_mm[:, 2])
     found = with_missed_vessels(whole.subset(~missing), plan, solution, Config(), SilentProgress())
