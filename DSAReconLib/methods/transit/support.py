@@ -17,8 +17,8 @@ from DSAReconLib.progress import Progress
 
 WINDOW_SHARE = 0.8
 """Length of the window in units of the bolus's width at 40 %."""
-CUT_WINDOW_SHARE = 0.6
-"""Windows at the end of the run may be cut down to this share: late vessels."""
+CUT_WINDOW_SHARE = 0.35
+"""Windows at the end of the run may be cut down to this share: veins that fill in its last second."""
 _WINDOW_VIEWS_MIN = 4
 _BLUR_PER_SPACING = 0.46
 _COARSE_MM = 1.0
@@ -77,7 +77,7 @@ def window_stops(times_s: NDArray[np.float64], length_s: float) -> NDArray[np.in
     """Windows of views: window s consists of the views s ... stops[s] - 1.
 
     A window is ``length_s`` long (at least four views); windows that the end of the run
-    cuts down to no less than 0.6 of that count too.
+    cuts down to no less than 0.35 of that count too.
     """
     count = len(times_s)
     needed = min(_WINDOW_VIEWS_MIN, count)

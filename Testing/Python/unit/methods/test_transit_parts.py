@@ -34,7 +34,7 @@ from DSAReconLib.methods.transit.refinement import (
     without_ghosts,
 )
 from DSAReconLib.methods.transit.sparse_solver import LinearProblem, solve
-from DSAReconLib.methods.transit.support import Support, candidate_support, window_stops
+from DSAReconLib.methods.transit.support import Support, candidate_support
 from DSAReconLib.methods.transit.transit_model import InletCurve, curve_times, transit_basis, transit_delays
 from DSAReconLib.methods.transit.voxel_stage import TransitSolution, pruned, uniform_penalty
 from DSAReconLib.operators.sparse import SparseProjector
@@ -105,15 +105,6 @@ def test_binning_keeps_the_mean_and_halves_the_noise(evidence):
     assert binned.line_integrals.mean() == pytest.approx(evidence.line_integrals.mean(), rel=1e-3)
     assert binned.noise == pytest.approx(evidence.noise / 2)
     assert binned.geometry.detector_shape == (32, 32)
-
-
-def test_windows_follow_time_and_hold_at_least_four_views():
-    times = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 1.0, 2.0, 3.0, 4.0])
-    stops = window_stops(times, 0.5)
-    assert stops[0] == 5
-    assert stops[4] == 8
-    assert (np.diff(stops) >= 0).all()
-    assert (stops - np.arange(len(stops)) >= 4).all()
 
 
 def test_support_holds_the_vessel_and_little_else(evidence, solution):
