@@ -35,7 +35,7 @@ _RATE_LOG_SIGMA = 0.01
 _RATE_COEFFICIENT = 0.03
 _COEFFICIENT_FLOOR = 0.02
 _RATE_DECAY = 0.1
-_SPARSITY = 0.006
+_SPARSITY = 0.009
 _PRUNE_VOXELS = 0.0185
 _PRUNE_EVERY = 100
 """Steps between two reviews of the Gaussians; half of all steps, if they are fewer than 200."""
