@@ -114,7 +114,7 @@ def test_lone_and_empty_gaussians_stay_finite_and_none_gives_none():
 def test_every_preset_looks_for_missed_and_thin_vessels_and_fits_them_afterwards(preset):
     config = Config(**PRESETS[preset])
     steps = refinement_steps(config.refine_steps, 30)
-    plan = RefinementPlan(None, BASIS, np.ones(1, np.float32), SPACING_MM, steps, config.refine_batch, config.seed)
+    plan = RefinementPlan(None, BASIS, SPACING_MM, steps, config.refine_batch, config.seed)
     looks = [step for step in range(1, steps + 1) if plan.second_look(step)]
     assert looks
     assert steps - looks[-1] >= 40
