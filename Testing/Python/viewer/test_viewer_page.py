@@ -143,10 +143,14 @@ def test_playback_advances_the_time_until_it_is_stopped(start):
     start.locator(".play").click()
     wait_for(lambda: abs(seconds(start) - first) > 0.2, pause=lambda s: start.wait_for_timeout(1000 * s))
     start.locator(".play").click()
-    start.wait_for_timeout(400)
-    stopped = seconds(start)
-    start.wait_for_timeout(400)
-    assert seconds(start) == stopped
+
+    def stopped() -> bool:
+        before = seconds(start)
+        start.wait_for_timeout(800)
+        return seconds(start) == before
+
+    wait_for(stopped, pause=lambda s: start.wait_for_timeout(1000 * s))
+    assert stopped()
 
 
 def test_dragging_the_3d_view_rotates_it_and_the_novel_view_follows(start):
