@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import slicer
 
-from DSAReconWidgets.library_path import libraryFolder
+from DSAReconWidgets.folders import libraryFolder
 
 NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 """For ``creationflags``: Windows opens no console beside Slicer."""

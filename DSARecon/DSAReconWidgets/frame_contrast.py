@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from DSAReconLib.errors import ConfigError, DSAReconError
 from DSAReconLib.io.event_lines import decode_event
 from DSAReconWidgets.children import NO_WINDOW, childEnvironment, childPython
-from DSAReconWidgets.library_path import moduleFolder
+from DSAReconWidgets.folders import moduleFolder
 from DSAReconWidgets.signal import Signal
 from DSAReconWidgets.translation import tr as _
 

@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DSAReconLib.io.event_lines import decode_event
-from DSAReconWidgets.library_path import moduleFolder
+from DSAReconWidgets.folders import moduleFolder
 from DSAReconWidgets.process import ChildProcess, Ending, childPython
 from DSAReconWidgets.requirements import TORCH, Needs, constraintsText
 from DSAReconWidgets.signal import Signal

@@ -18,8 +18,8 @@ from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.mrml.context import SceneContext
 from DSAReconWidgets import runs
 from DSAReconWidgets.children import childPython, handleEvents
+from DSAReconWidgets.folders import libraryFolder
 from DSAReconWidgets.frame_contrast import FrameContrast
-from DSAReconWidgets.library_path import libraryFolder
 from DSAReconWidgets.outcome import JobState, QueuedJob
 from DSAReconWidgets.runs import RunViews
 from DSAReconWidgets.translation import tr as _

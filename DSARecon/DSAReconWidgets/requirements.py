@@ -11,7 +11,7 @@ from pathlib import Path
 
 from DSAReconLib.jobs.job import ReconstructionJob
 from DSAReconLib.methods.registry import method_entry
-from DSAReconWidgets.library_path import resource
+from DSAReconWidgets.folders import resource
 from DSAReconWidgets.package_child import package_name
 
 BUNDLED = (

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from DSAReconLib import __version__
 from DSAReconLib.errors import DSAReconError, JobCancelled
 from DSAReconLib.io.event_lines import decode_event
-from DSAReconWidgets.library_path import resource
+from DSAReconWidgets.folders import resource
 from DSAReconWidgets.process import ChildProcess, Ending, childPython
 from DSAReconWidgets.requirements import Needs, notInstalled
 

@@ -20,7 +20,8 @@ _KERNEL_MM = 25.0
 """Width (sigma) of the scatter kernel on the detector; the result hardly depends on it."""
 _OPEN_FIELD = 2.0
 """Intensities above this multiple of the median bypass the patient and scatter little."""
-_EXPONENT_MAX = 5.0
+EXPONENT_MAX = 5.0
+"""Largest line integral that intensities are computed of."""
 _MOST_STEPS = 12
 _TOLERANCE = 1e-5
 """Of the line integrals; a step leaves about a seventh of the error."""
@@ -127,7 +128,7 @@ def _shape(values: Image, counting: Image, pixel_mm: float) -> tuple[Image, Imag
     from scipy import ndimage
 
     measured = counting > 0
-    transmitted = ndimage.uniform_filter(np.exp(-np.clip(values, -1, _EXPONENT_MAX)), 3)
+    transmitted = ndimage.uniform_filter(np.exp(-np.clip(values, -1, EXPONENT_MAX)), 3)
     smooth = -np.log(transmitted)  # as the variance was smoothed
     mask = ndimage.gaussian_filter(counting * (1 + np.exp(smooth)), 1.0)
     typical = np.float32(np.median(mask[measured])) if measured.any() else np.float32(1)

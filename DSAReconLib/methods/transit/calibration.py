@@ -42,7 +42,7 @@ class Calibration:
 
     Parameters
     ----------
-    shifts_px
+    movement_px
         Where each view's image is moved to, (row, column) pixels, and how it is turned clockwise, as the
         movement at the root mean square distance from its middle, pixels (V, 3).
     background
@@ -51,7 +51,7 @@ class Calibration:
         Share of scatter in the intensity of a homogeneous frame.
     """
 
-    shifts_px: NDArray[np.float64]
+    movement_px: NDArray[np.float64]
     background: NDArray[np.float32]
     scatter: float = 0.0
 
@@ -65,10 +65,10 @@ def no_calibration(evidence: Evidence) -> Calibration:
 def calibrated(evidence: Evidence, calibration: Calibration) -> Evidence:
     """The raw evidence with a calibration applied to values, weights and geometry."""
     geometry = evidence.geometry
-    if calibration.shifts_px.any():
-        geometry = geometry.shifted_detector(calibration.shifts_px[:, :2])
-    if calibration.shifts_px[:, 2].any():
-        turn = np.rad2deg(calibration.shifts_px[:, 2] / mean_radius_px(geometry.detector_shape))
+    if calibration.movement_px.any():
+        geometry = geometry.shifted_detector(calibration.movement_px[:, :2])
+    if calibration.movement_px[:, 2].any():
+        turn = np.rad2deg(calibration.movement_px[:, 2] / mean_radius_px(geometry.detector_shape))
         geometry = rolled_detector(geometry, turn)
     values, weights = without_scatter(evidence, calibration.scatter)
     if calibration.background.any():
@@ -94,7 +94,7 @@ def updated_scatter(raw: Evidence, calibration: Calibration, model: NDArray[np.f
     return updated_share(raw, calibrated(raw, calibration), model, calibration.scatter)
 
 
-def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float64]:
+def updated_movement(raw: Evidence, calibration: Calibration, model: NDArray[np.float32]) -> NDArray[np.float64]:
     """Detector shifts and turns (V, 3) after one robust Gauss-Newton step per view, gauge removed.
 
     Turns are estimated with the shifts if they are significant, else the shifts alone. Those that resemble a
@@ -110,10 +110,10 @@ def updated_shifts(raw: Evidence, calibration: Calibration, model: NDArray[np.fl
             steps[:, 2:] *= _TURN_RELAXATION
             trust = 1 / (_SHIFT_PRIOR_PX**2 + errors[:, :2] ** 2)
             steps[:, :2] = _without_motion(steps[:, :2], trust, raw.geometry)
-            moved = calibration.shifts_px.copy()
+            moved = calibration.movement_px.copy()
             moved[:, :free] += np.clip(steps, -_SHIFT_STEP_MAX_PX, _SHIFT_STEP_MAX_PX)
             return moved
-    return calibration.shifts_px
+    return calibration.movement_px
 
 
 def detector_motion(calibration: Calibration, evidence: Evidence) -> DetectorMotion | None:
@@ -121,7 +121,7 @@ def detector_motion(calibration: Calibration, evidence: Evidence) -> DetectorMot
 
     Gantries sag and wobble smoothly; jitter from view to view says nothing of other frames.
     """
-    times, shifts = evidence.times_s, calibration.shifts_px
+    times, shifts = evidence.times_s, calibration.movement_px
     if len(times) < _FEWEST_PREDICTED or not shifts.any():
         return None
     after = ((times[1:-1] - times[:-2]) / (times[2:] - times[:-2]))[:, None]

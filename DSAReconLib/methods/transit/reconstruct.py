@@ -19,8 +19,8 @@ from DSAReconLib.methods.transit.calibration import (
     calibrated,
     no_calibration,
     updated_background,
+    updated_movement,
     updated_scatter,
-    updated_shifts,
 )
 from DSAReconLib.methods.transit.concentration import gathered
 from DSAReconLib.methods.transit.config import Config
@@ -208,7 +208,7 @@ def _aligned(job: _Job, calibration: Calibration, model: NDArray[np.float32]) ->
     if job.config.smooth_background:
         calibration = replace(calibration, background=updated_background(job.evidence, calibration, model))
     if job.config.shift_calibration:
-        calibration = replace(calibration, shifts_px=updated_shifts(job.evidence, calibration, model))
+        calibration = replace(calibration, movement_px=updated_movement(job.evidence, calibration, model))
     return calibration
 
 

@@ -58,7 +58,7 @@ def save(checkpoint: CheckpointStore, key: str, state: SavedState) -> None:
     arrays: dict[str, Any] = {
         "key": key,
         "rounds": state.rounds,
-        "shifts_px": state.calibration.shifts_px,
+        "movement_px": state.calibration.movement_px,
         "background": state.calibration.background,
         "scatter": state.calibration.scatter,
         "index_zyx": solution.support.index_zyx,
@@ -100,5 +100,5 @@ def load(checkpoint: CheckpointStore | None, key: str) -> SavedState | None:
     if "flow_values" in arrays:
         stored = {name.removeprefix("flow_"): value for name, value in arrays.items() if name.startswith("flow_")}
         flow = UnsteadyFlow.from_arrays(stored)
-    calibration = Calibration(arrays["shifts_px"], arrays["background"], float(arrays["scatter"]))
+    calibration = Calibration(arrays["movement_px"], arrays["background"], float(arrays["scatter"]))
     return SavedState(int(arrays["rounds"]), solution, calibration, gaussians, flow, float(arrays["swing"]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from DSAReconLib.acquisition import scatter
-from DSAReconLib.acquisition.scatter import PRIMARY_MIN, Image
+from DSAReconLib.acquisition.scatter import EXPONENT_MAX, PRIMARY_MIN, Image
 from DSAReconLib.methods.transit.evidence import Evidence
 
 _VESSEL_SHARE = 0.25
@@ -18,7 +18,6 @@ _HUBER_NOISE = 10.0
 _RELAXATION = 1.5
 """The model has taken up about half of the contradiction by the time it is measured."""
 _SHARE_MAX = 0.4
-_EXPONENT_MAX = 5.0
 
 
 def without_scatter(evidence: Evidence, share: float) -> tuple[Image, Image]:
@@ -58,7 +57,7 @@ def updated_share(evidence: Evidence, calibrated: Evidence, model: Image, share:
         chosen = (model[view] > vessel) & (calibrated.weights[view] > 0)
         line = model[view][chosen]
         mask = np.maximum(1 - share * mask_scatter[chosen], PRIMARY_MIN)
-        hidden = mask_scatter[chosen] - fill_scatter[chosen] * np.exp(np.minimum(line, _EXPONENT_MAX))
+        hidden = mask_scatter[chosen] - fill_scatter[chosen] * np.exp(np.minimum(line, EXPONENT_MAX))
         residual = calibrated.line_integrals[view][chosen] - line
         weight = calibrated.weights[view][chosen] / np.maximum(1, np.abs(residual) / limit)
         design = np.stack([hidden / mask, line]).astype(float)

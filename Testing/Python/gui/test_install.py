@@ -18,8 +18,8 @@ from helpers.slicer_desktop import desktop
 
 DESKTOP = desktop()
 
+from DSAReconWidgets.folders import resource
 from DSAReconWidgets.install import Installer, InstallResult, Missing, installTorchByExtension
-from DSAReconWidgets.library_path import resource
 from DSAReconWidgets.package_child import package_name
 from DSAReconWidgets.requirements import (
     BUNDLED,

@@ -18,8 +18,8 @@ from DSAReconLib.methods.transit.calibration import (
     detector_motion,
     no_calibration,
     updated_background,
+    updated_movement,
     updated_scatter,
-    updated_shifts,
 )
 from DSAReconLib.methods.transit.config import Config
 from DSAReconLib.methods.transit.evidence import gather_evidence
@@ -213,7 +213,7 @@ def aligned(moved, solution):
         seen = calibrated(moved, calibration)
         projector = SparseProjector(solution.support.points_mm, solution.support.spacing_mm, seen.geometry)
         model = projector.project(basis, solution.coefficients)
-        calibration = replace(calibration, shifts_px=updated_shifts(moved, calibration, model))
+        calibration = replace(calibration, movement_px=updated_movement(moved, calibration, model))
     return calibration
 
 
@@ -223,7 +223,7 @@ def test_detector_shifts_are_found_up_to_a_motion_of_the_patient(solution, clean
     calibration = aligned(moved, solution)
     with_contrast = clean.max((1, 2)) > 0.1
     before = true[with_contrast, 1]
-    after = (true - calibration.shifts_px[:, :2])[with_contrast, 1]
+    after = (true - calibration.movement_px[:, :2])[with_contrast, 1]
     angle = np.linspace(-95, 95, VIEWS)[with_contrast]
     motion = np.stack([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))], 1)
     left = [values - motion @ np.linalg.lstsq(motion, values, rcond=None)[0] for values in (before, after)]
@@ -233,26 +233,26 @@ def test_detector_shifts_are_found_up_to_a_motion_of_the_patient(solution, clean
 def test_detector_turns_are_found_and_only_where_there_are_any(solution, clean, geometry, evidence):
     true = np.random.default_rng(6).normal(0, 1.0, VIEWS)
     turned = replace(evidence, geometry=rolled_detector(geometry, -true))
-    found = np.rad2deg(aligned(turned, solution).shifts_px[:, 2] / mean_radius_px((64, 64)))
+    found = np.rad2deg(aligned(turned, solution).movement_px[:, 2] / mean_radius_px((64, 64)))
     with_contrast = clean.max((1, 2)) > 0.1
     assert np.sqrt(np.mean((found - true)[with_contrast] ** 2)) < 0.2
-    np.testing.assert_array_equal(aligned(evidence, solution).shifts_px, 0)
+    np.testing.assert_array_equal(aligned(evidence, solution).movement_px, 0)
 
 
 def test_wobble_holds_between_the_views_and_jitter_does_not(evidence):
     rng = np.random.default_rng(7)
     wobble = np.stack([0.4 * np.sin(TIMES), 0.2 * np.cos(TIMES), rng.normal(0, 0.3, VIEWS)], 1)
-    found = detector_motion(replace(no_calibration(evidence), shifts_px=wobble), evidence)
+    found = detector_motion(replace(no_calibration(evidence), movement_px=wobble), evidence)
     np.testing.assert_allclose(found.shifts_mm, wobble[:, :2] * evidence.geometry.detector_spacing_mm)
     assert not found.turns_deg.any()
-    jitter = replace(no_calibration(evidence), shifts_px=rng.normal(0, 0.3, (VIEWS, 3)))
+    jitter = replace(no_calibration(evidence), movement_px=rng.normal(0, 0.3, (VIEWS, 3)))
     assert detector_motion(jitter, evidence) is None
     assert detector_motion(no_calibration(evidence), evidence) is None
 
 
 def test_the_poses_of_the_views_are_those_that_the_calibration_used(evidence):
     wobble = np.stack([0.4 * np.sin(TIMES), 0.2 * np.cos(TIMES), 0.3 * np.sin(TIMES)], 1)
-    calibration = replace(no_calibration(evidence), shifts_px=wobble)
+    calibration = replace(no_calibration(evidence), movement_px=wobble)
     found, used = detector_motion(calibration, evidence), calibrated(evidence, calibration).geometry
     points = np.random.default_rng(8).uniform(-40, 40, (20, 3))
     after = found.corrected(evidence.geometry, TIMES).project_points(points)[0]
