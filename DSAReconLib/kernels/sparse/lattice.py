@@ -5,12 +5,76 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+
+from DSAReconLib.kernels.threads import kernel_launch
+
+_BLOCK = 1024
+"""Points whose place in the lattice is computed once for all fields: they stay in the first-level cache."""
+
+
+@njit(inline="always")
+def _locate(points, start, stop, origin, step, shape, first, shares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Number of the cell's first node and place within the cell of the points start ... stop - 1."""
+    for n in range(start, stop):
+        node = 0
+        for axis in range(3):
+            place = (points[n, axis] - origin[axis]) / step
+            place = min(max(place, np.float32(0)), np.float32(shape[axis]) - np.float32(1.001))
+            low = np.int32(place)
+            shares[n - start, axis] = place - np.float32(low)
+            node = node * shape[axis] + low
+        first[n - start] = node
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _read(points, origin, step, shape, nodes, block, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    sheet, row = shape[1] * shape[2], shape[2]
+    for task in prange((points.shape[0] + block - 1) // block):
+        start, stop = task * block, min((task + 1) * block, points.shape[0])
+        first, shares = np.empty(block, np.int64), np.empty((block, 3), np.float32)
+        _locate(points, start, stop, origin, step, shape, first, shares)
+        for field in range(nodes.shape[0]):
+            own = nodes[field]
+            for m in range(stop - start):
+                a, x, y, z = first[m], shares[m, 0], shares[m, 1], shares[m, 2]
+                b = a + sheet
+                near = own[a] + z * (own[a + 1] - own[a])
+                near += y * (own[a + row] + z * (own[a + row + 1] - own[a + row]) - near)
+                far = own[b] + z * (own[b + 1] - own[b])
+                far += y * (own[b + row] + z * (own[b + row + 1] - own[b + row]) - far)
+                values[field, start + m] = near + x * (far - near)
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _spread(points, origin, step, shape, values, block, nodes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    sheet, row = shape[1] * shape[2], shape[2]
+    for field in prange(nodes.shape[0]):
+        own, given = nodes[field], values[field]
+        first, shares = np.empty(block, np.int64), np.empty((block, 3), np.float32)
+        for start in range(0, points.shape[0], block):
+            stop = min(start + block, points.shape[0])
+            _locate(points, start, stop, origin, step, shape, first, shares)
+            for m in range(stop - start):
+                a, x, y, z = first[m], shares[m, 0], shares[m, 1], shares[m, 2]
+                far = x * given[start + m]
+                near = given[start + m] - far
+                for plane in range(2):
+                    high = y * near
+                    low = near - high
+                    own[a] += low - z * low
+                    own[a + 1] += z * low
+                    own[a + row] += high - z * high
+                    own[a + row + 1] += z * high
+                    near = far
+                    a += sheet
 
 
 class Lattice:
     """Trilinear interpolation from nodes to points; points beyond the lattice read its border.
+
+    Nothing is stored per point: where it lies is computed again at every reading.
 
     Parameters
     ----------
@@ -29,24 +93,19 @@ class Lattice:
         step_mm: float,
         shape: tuple[int, int, int],
     ) -> None:
-        place = np.clip((points_mm[:, :3] - origin_mm) / step_mm, 0, np.array(shape) - 1.001)
-        low = np.floor(place).astype(np.int64)
-        share = (place - low).astype(np.float32)
-        columns, weights = [], []
-        for corner in np.ndindex(2, 2, 2):
-            columns.append(np.ravel_multi_index(tuple((low + corner).T), shape))
-            weights.append(np.prod(np.where(corner, share, 1 - share), axis=1))
-        rows = np.repeat(np.arange(len(points_mm)), 8)
-        self.matrix = csr_matrix(
-            (np.stack(weights, 1).ravel(), (rows, np.stack(columns, 1).ravel())),
-            shape=(len(points_mm), math.prod(shape)),
-        )
-        """Weights (N, G) of the nodes."""
+        self._points, self._nodes = points_mm, math.prod(int(n) for n in shape)
+        self._cells = np.asarray(origin_mm, np.float32), np.float32(step_mm), np.asarray(shape, np.int64)
 
     def read(self, nodes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values (F, N) of the fields (F, G) at the points."""
-        return np.ascontiguousarray((self.matrix @ nodes.T).T, np.float32)
+        values = np.empty((len(nodes), len(self._points)), np.float32)
+        with kernel_launch():
+            _read(self._points, *self._cells, np.asarray(nodes, np.float32), _BLOCK, values)
+        return values
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Adjoint of :meth:`read`: fields (F, G) of values (F, N)."""
-        return (self.matrix.T @ values.T).T  # type: ignore[no-any-return]
+        nodes = np.zeros((len(values), self._nodes))
+        with kernel_launch(1):
+            _spread(self._points, *self._cells, np.asarray(values, np.float32), _BLOCK, nodes)
+        return nodes.astype(np.float32)

@@ -58,7 +58,7 @@ def flow_swing(state: GaussianState, evidence: Evidence, basis: TemporalBasis, m
             images * evidence.weights,
             APERTURE_PX2,
         )
-        return np.asarray((regions.T @ (amplitudes * slope).T).T, float)
+        return regions.spread(amplitudes * slope).astype(float)
 
     missed, contrast = per_region(evidence.line_integrals - model), per_region(model)
     if contrast.sum() <= 0:

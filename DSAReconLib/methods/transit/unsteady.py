@@ -67,9 +67,9 @@ class UnsteadyFlow:
         origin, knots, values = arrays["origin_mm"], arrays["knots_s"], arrays["values"]
         return cls(origin, (depth, height, width), knots, values, moments, int(arrays["step"]))
 
-    def in_space(self, points_mm: Array) -> Any:
-        """Trilinear interpolation (N, G) from nodes to points (N, 3)."""
-        return Lattice(points_mm, self.origin_mm, _NODE_MM, self.shape).matrix
+    def in_space(self, points_mm: Array) -> Lattice:
+        """Trilinear interpolation from nodes to points (N, 3)."""
+        return Lattice(points_mm, self.origin_mm, _NODE_MM, self.shape)
 
     def in_time(self, times_s: NDArray[np.float64]) -> Array:
         """Linear interpolation (V, J) from knots to times (V,)."""
@@ -183,5 +183,5 @@ def swings(flow: UnsteadyFlow, coefficients: Array, points_mm: Array, basis: Tem
     contrast = np.maximum(curves.steady, 0).T
     total = max(float(contrast.sum()), 1e-9)
     space = flow.in_space(points_mm)
-    change, delay = (float(np.sqrt((contrast * (space @ nodes.T) ** 2).sum() / total)) for nodes in flow.values)
+    change, delay = (float(np.sqrt((contrast * space.read(nodes).T ** 2).sum() / total)) for nodes in flow.values)
     return change, delay
