@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DSAReconLib.kernels.cuda.launch import Launch, gpu_launcher
-from DSAReconLib.kernels.sparse.backend import Array, Betas, Shape, SparseKernels
+from DSAReconLib.kernels.sparse.backend import Array, Moments, Pair, Shape, SparseKernels
+from DSAReconLib.kernels.sparse.descent import GaussianStep
 
 if TYPE_CHECKING:
     from DSAReconLib.geometry import VolumeGrid
@@ -65,15 +66,6 @@ class CudaSparseKernels(SparseKernels):
 
     def full(self, shape: tuple[int, ...], value: float, *, like: Array) -> Array:
         return like.new_full(shape, value) if isinstance(like, Tensor) else np.full(shape, value, np.float32)
-
-    def exp(self, values: Array) -> Tensor:
-        return torch.exp(self.array(values))
-
-    def row_maxima(self, values: Array, floor: float) -> Tensor:
-        return self.array(values).amax(1, keepdim=True).clamp(min=floor)
-
-    def bound(self, values: Tensor, low: float, high: float | None) -> None:
-        values.clamp_(low, high)
 
     def slice_points(self, grid: VolumeGrid, start: int, stop: int) -> Tensor:
         _, height, width = grid.shape_zyx
@@ -151,7 +143,7 @@ class CudaSparseKernels(SparseKernels):
         seen = [slopes, *slopes.shape[1:]]
         arguments = [places, count, heights, poses, float(aperture_px2), *seen, by_shape, by_amplitude]
         self.start("gaussian_gradients", count, 128, len(poses), arguments)
-        return self._as(shapes, by_shape), self._as(shapes, by_amplitude)
+        return self._as(shapes, by_shape.sum(0)), self._as(shapes, by_amplitude)
 
     def lattice(
         self, points_mm: Array, origin_mm: NDArray[np.float64], step_mm: float, shape: tuple[int, int, int]
@@ -202,19 +194,29 @@ class CudaSparseKernels(SparseKernels):
         step = [gradient, curvature, penalty, count, float(gradient_scale), float(momentum)]
         self.start("accelerated_step", count, 256, 1, [point, current, *step])
 
-    def adam_step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: tuple[Tensor, Tensor],
-        rates: Tensor,
-        *,
-        step: int,
-        betas: Betas,
-    ) -> None:
+    def gaussian_step(self, parameters: Pair, gradients: Pair, moments: Moments, step: GaussianStep) -> None:
+        (shapes, coefficients), (by_shape, by_coefficient) = parameters, gradients
+        mass = torch.exp(3 * shapes[:, 3:]) * self.array(np.asarray(step.mass_slopes, np.float32))
+        rates = step.coefficient_rate * coefficients.amax(1, keepdim=True).clamp(min=step.coefficient_floor)
+        rates = rates.expand_as(coefficients).contiguous()
+        self._adam(coefficients, (by_coefficient + mass).contiguous(), moments[2:], rates, step)
+        coefficients.clamp_(min=0)
+        rates = self.array(np.asarray(step.shape_rates, np.float32)).expand_as(shapes).contiguous()
+        self._adam(shapes, by_shape.contiguous(), moments[:2], rates, step)
+        shapes[:, 3].clamp_(*step.log_sigma_range)
+
+    def _adam(self, parameters: Tensor, gradient: Tensor, moments: Pair, rates: Tensor, step: GaussianStep) -> None:
+        """Adam update in place; all arrays (N, K)."""
         count = _count(parameters.numel())
-        corrections = [1 / (1 - beta**step) for beta in betas]
-        self.start("adam_step", count, 256, 1, [parameters, gradient, *moments, rates, count, *betas, *corrections])
+        numbers = [rates, count, *step.betas, *step.corrections]
+        self.start("adam_step", count, 256, 1, [parameters, gradient, *moments, *numbers])
+
+    def huber_slopes(self, model: Tensor, data: Array, weights: Array, limit: float) -> float:
+        trust = self.array(weights)
+        model -= self.array(data)
+        square = float((model * model * trust).mean())
+        model.div_(limit).clamp_(-1, 1).mul_(trust)
+        return square
 
     def _splat(
         self, points: Array, mixed: Callable[[slice], Tensor], volume_mm3: float, records: Array, detector_shape: Shape

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.kernels.backend import resolve_device
 from DSAReconLib.kernels.sparse import descent, gaussians, voxels, warped, windows
+from DSAReconLib.kernels.sparse.descent import GaussianStep
 from DSAReconLib.kernels.sparse.lattice import Lattice
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ Array = Any
 Pair = tuple[Array, Array]
 Shape = tuple[int, int]
 """Rows and columns of a detector."""
-Betas = tuple[float, float]
-"""Decay of the first and second moment of Adam."""
+Moments = tuple[Array, Array, Array, Array]
+"""First and second moment of Adam, of two arrays."""
 
 
 class SparseKernels:
@@ -54,18 +55,6 @@ class SparseKernels:
     def full(self, shape: tuple[int, ...], value: float, *, like: Array) -> Array:
         """Array of one value, in the form of ``like``."""
         return np.full(shape, value, np.float32)
-
-    def exp(self, values: Array) -> Array:
-        """Exponential function of each element."""
-        return np.exp(values)
-
-    def row_maxima(self, values: Array, floor: float) -> Array:
-        """Largest element of each row of (N, K), at least ``floor``: (N, 1)."""
-        return np.maximum(values.max(1, keepdims=True), np.float32(floor))
-
-    def bound(self, values: Array, low: float, high: float | None) -> None:
-        """Move the elements between ``low`` and ``high``, in place."""
-        np.clip(values, low, high, out=values)
 
     def slice_points(self, grid: VolumeGrid, start: int, stop: int) -> Array:
         """Voxel centers (3, n), mm, of the slices ``start`` ... ``stop - 1`` of a grid, in C order."""
@@ -121,7 +110,7 @@ class SparseKernels:
     def gaussian_gradients(
         self, shapes: Array, amplitudes: Array, records: Array, image_gradients: Array, aperture_px2: float
     ) -> tuple[Array, Array]:
-        """Gradients by shape (V, N, 4) and amplitude (V, N) for a gradient by the images (V, R, C)."""
+        """Gradients by shape (N, 4) and amplitude (V, N) for a gradient by the images (V, R, C)."""
         means, sigmas = np.ascontiguousarray(shapes[:, :3]), np.exp(shapes[:, 3])
         return gaussians.gaussian_gradients(means, sigmas, amplitudes, records, image_gradients, aperture_px2)
 
@@ -168,11 +157,13 @@ class SparseKernels:
             point, current, gradient, curvature, penalty, gradient_scale=gradient_scale, momentum=momentum
         )
 
-    def adam_step(
-        self, parameters: Array, gradient: Array, moments: Pair, rates: Array, *, step: int, betas: Betas
-    ) -> None:
-        """See :func:`DSAReconLib.kernels.sparse.descent.adam_step`."""
-        descent.adam_step(parameters, gradient, moments, rates, step=step, betas=betas)
+    def gaussian_step(self, parameters: Pair, gradients: Pair, moments: Moments, step: GaussianStep) -> None:
+        """See :func:`DSAReconLib.kernels.sparse.descent.gaussian_step`."""
+        descent.gaussian_step(parameters, gradients, moments, step)
+
+    def huber_slopes(self, model: Array, data: Array, weights: Array, limit: float) -> float:
+        """See :func:`DSAReconLib.kernels.sparse.descent.huber_slopes`."""
+        return descent.huber_slopes(model, data, weights, limit)
 
 
 CPU_KERNELS = SparseKernels()

@@ -112,44 +112,44 @@ def _moments(image, u, v, rate_u, rate_v, spans, across):  # type: ignore[no-unt
 @njit(parallel=True, fastmath=True, cache=True)
 def _gradients(means, sigmas, amplitudes, records, aperture, image_gradients, shape_out, amplitude_out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     views, rows, columns = image_gradients.shape
-    for view in prange(views):
-        image, record = image_gradients[view], records[view]
+    block = 512
+    for task in prange((means.shape[0] + block - 1) // block):
         across = np.empty(2 * 40 + 2, np.float32)
-        for n in range(means.shape[0]):
-            shape_out[view, n, 0] = shape_out[view, n, 1] = shape_out[view, n, 2] = shape_out[view, n, 3] = 0
-            u, v, inverse_depth, pure_u, pure_v, seen_u, seen_v, peak = _footprint(
-                record, means[n, 0], means[n, 1], means[n, 2], sigmas[n], aperture
-            )
-            first_u, last_u = _span(u, seen_u, columns)
-            first_v, last_v = _span(v, seen_v, rows)
-            total, moment_u, moment_v, moment_uu, moment_vv = _moments(
-                image,
-                u,
-                v,
-                np.float32(-0.5) / seen_u,
-                np.float32(-0.5) / seen_v,
-                (first_u, last_u, first_v, last_v),
-                across,
-            )
-            amplitude_out[view, n] = peak * total
-            scale = amplitudes[view, n] * peak
-            if scale <= 0:
-                continue
-            by_u, by_v = scale * moment_u / seen_u, scale * moment_v / seen_v
-            spread_u = (
-                scale * np.float32(0.5) * (moment_uu * pure_u / (seen_u * seen_u) + total * (1 - pure_u / seen_u))
-            )
-            spread_v = (
-                scale * np.float32(0.5) * (moment_vv * pure_v / (seen_v * seen_v) + total * (1 - pure_v / seen_v))
-            )
-            by_depth = -2 * (spread_u + spread_v) * inverse_depth
-            for axis in range(3):
-                shape_out[view, n, axis] = (
-                    by_u * (record[axis] - u * record[8 + axis]) * inverse_depth
-                    + by_v * (record[4 + axis] - v * record[8 + axis]) * inverse_depth
-                    + by_depth * record[8 + axis]
+        start, stop = task * block, min((task + 1) * block, means.shape[0])
+        shape_out[start:stop] = 0
+        for view in range(views):
+            image, record = image_gradients[view], records[view]
+            for n in range(start, stop):
+                u, v, inverse_depth, pure_u, pure_v, seen_u, seen_v, peak = _footprint(
+                    record, means[n, 0], means[n, 1], means[n, 2], sigmas[n], aperture
                 )
-            shape_out[view, n, 3] = 2 * (spread_u + spread_v) + scale * total
+                first_u, last_u = _span(u, seen_u, columns)
+                first_v, last_v = _span(v, seen_v, rows)
+                over_u, over_v = np.float32(1) / seen_u, np.float32(1) / seen_v
+                total, moment_u, moment_v, moment_uu, moment_vv = _moments(
+                    image,
+                    u,
+                    v,
+                    np.float32(-0.5) * over_u,
+                    np.float32(-0.5) * over_v,
+                    (first_u, last_u, first_v, last_v),
+                    across,
+                )
+                amplitude_out[view, n] = peak * total
+                scale = amplitudes[view, n] * peak
+                if scale <= 0:
+                    continue
+                by_u, by_v = scale * moment_u * over_u, scale * moment_v * over_v
+                share_u, share_v = pure_u * over_u, pure_v * over_v
+                spread = (moment_uu * over_u - total) * share_u + (moment_vv * over_v - total) * share_v
+                spread = scale * (spread + total + total)
+                for axis in range(3):
+                    shape_out[n, axis] += inverse_depth * (
+                        by_u * (record[axis] - u * record[8 + axis])
+                        + by_v * (record[4 + axis] - v * record[8 + axis])
+                        - spread * record[8 + axis]
+                    )
+                shape_out[n, 3] += spread + scale * total
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -221,13 +221,13 @@ def gaussian_gradients(
 
     Returns
     -------
-    shapes : (V, N, 4)
-        By the center (x, y, z; per mm) and by log(sigma), view by view.
+    shapes : (N, 4)
+        By the center (x, y, z; per mm) and by log(sigma).
     amplitudes : (V, N)
         By the central attenuation; also where the amplitude itself is 0.
     """
     views, count = amplitudes.shape
-    shapes = np.empty((views, count, 4), np.float32)
+    shapes = np.empty((count, 4), np.float32)
     by_amplitude = np.empty((views, count), np.float32)
     with kernel_launch(1):
         _gradients(means, sigmas, amplitudes, records, np.float32(aperture_px2), image_gradients, shapes, by_amplitude)

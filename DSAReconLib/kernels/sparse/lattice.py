@@ -60,7 +60,7 @@ def _spread(points, origin, step, shape, values, block, nodes):  # type: ignore[
                 a, x, y, z = first[m], shares[m, 0], shares[m, 1], shares[m, 2]
                 far = x * given[start + m]
                 near = given[start + m] - far
-                for plane in range(2):
+                for _ in range(2):
                     high = y * near
                     low = near - high
                     own[a] += low - z * low

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.kernels.sparse.backend import Array
+from DSAReconLib.kernels.sparse.descent import GaussianStep
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
@@ -172,22 +173,20 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
         Weighted root mean square residual of the step's views in units of the noise.
     """
     kernels, part = plan.evidence.kernels, plan.evidence.select(plan.views(state.step))
-    curves, weights = kernels.array(plan.basis.at(part.times_s)), kernels.array(part.weights)
+    curves = kernels.array(plan.basis.at(part.times_s))
     swung = None if plan.flow is None else _swung(part, state, plan.basis, plan.flow)
     records, amplitudes = view_records(part.geometry), swung.amplitudes if swung else curves @ state.coefficients.T
     shape = part.geometry.detector_shape
-    residual = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
-    residual -= kernels.array(part.line_integrals)
-    normalized = math.sqrt(float((residual * residual * weights).mean())) / part.noise
-    slope = (residual / (_HUBER_NOISE * part.noise)).clip(-1, 1)
-    slope *= weights
+    slope = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
+    limit = _HUBER_NOISE * part.noise
+    square = kernels.huber_slopes(slope, kernels.array(part.line_integrals), kernels.array(part.weights), limit)
     by_shape, by_amplitude = kernels.gaussian_gradients(state.shapes, amplitudes, records, slope, APERTURE_PX2)
     by_coefficient = _follow_flow(state, plan, swung, by_amplitude) if swung else by_amplitude.T @ curves
-    _update(state, plan, by_shape.sum(0), by_coefficient + _mass_slope(state, plan, len(part)))
+    _update(state, plan, (by_shape, by_coefficient), len(part))
     state.step += 1
     if plan.review(state.step):
         state = _pruned(state.moved(kernels.host), plan).moved(kernels.array)
-    return state, normalized
+    return state, math.sqrt(square) / part.noise
 
 
 def _pruned(state: GaussianState, plan: RefinementPlan) -> GaussianState:
@@ -266,28 +265,18 @@ def render(
     return kernels.host(kernels.render_gaussians(kernels.array(state.shapes), amplitudes, records, shape, APERTURE_PX2))
 
 
-def _mass_slope(state: GaussianState, plan: RefinementPlan, views: int) -> Array:
-    """Gradient (N, K) of the L1 penalty on projected mass."""
-    kernels = plan.evidence.kernels
-    projected = (_GAUSSIAN_VOLUME / plan.evidence.pixel_mm**2) * kernels.exp(state.shapes[:, 3]) ** 3
-    height = plan.basis.values.max(1)
-    return (_SPARSITY * views * projected)[:, None] * kernels.array(height)[None]
-
-
-def _update(state: GaussianState, plan: RefinementPlan, shape_gradient: Array, coefficient_gradient: Array) -> None:
-    """Adam on shapes and coefficients, then the bounds."""
-    kernels = plan.evidence.kernels
+def _update(state: GaussianState, plan: RefinementPlan, gradients: tuple[Array, Array], views: int) -> None:
+    """Adam on shapes and coefficients with an L1 penalty on the mass projected to so many views, then the bounds."""
     decay = _RATE_DECAY ** (state.step / plan.steps)
     center = _RATE_CENTER_VOXELS * plan.spacing_mm
-    rates = np.array([center, center, center, _RATE_LOG_SIGMA], np.float32) * np.float32(decay)
-    step = state.step + 1
-    first, second, first_coefficients, second_coefficients = state.moments
-    shape_rates = kernels.array(np.broadcast_to(rates, tuple(state.shapes.shape)))
-    kernels.adam_step(state.shapes, shape_gradient, (first, second), shape_rates, step=step, betas=_BETAS)
-    size = kernels.row_maxima(state.coefficients, _COEFFICIENT_FLOOR)
-    even = kernels.full(tuple(state.coefficients.shape), _RATE_COEFFICIENT * decay, like=state.coefficients)
-    moments = (first_coefficients, second_coefficients)
-    kernels.adam_step(state.coefficients, coefficient_gradient, moments, even * size, step=step, betas=_BETAS)
-    kernels.bound(state.coefficients, 0.0, None)
-    low, high = math.log(_SIGMA_MIN_VOXELS * plan.spacing_mm), math.log(_SIGMA_MAX_VOXELS * plan.spacing_mm)
-    kernels.bound(state.shapes[:, 3], low, high)
+    projected = _GAUSSIAN_VOLUME / plan.evidence.pixel_mm**2
+    step = GaussianStep(
+        state.step + 1,
+        _BETAS,
+        np.array([center, center, center, _RATE_LOG_SIGMA], np.float32) * np.float32(decay),
+        (math.log(_SIGMA_MIN_VOXELS * plan.spacing_mm), math.log(_SIGMA_MAX_VOXELS * plan.spacing_mm)),
+        _RATE_COEFFICIENT * decay,
+        _COEFFICIENT_FLOOR,
+        _SPARSITY * views * projected * plan.basis.values.max(1),
+    )
+    plan.evidence.kernels.gaussian_step((state.shapes, state.coefficients), gradients, state.moments, step)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from helpers.sparse_kernels import oblique_views
 
-from DSAReconLib.kernels.sparse.descent import adam_step, extrapolate, proximal_step
+from DSAReconLib.kernels.sparse.descent import (
+    GaussianStep,
+    adam_step,
+    extrapolate,
+    gaussian_step,
+    huber_slopes,
+    proximal_step,
+)
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians, voxelize_gaussians
 from DSAReconLib.kernels.sparse.neighborhoods import (
     gaussian_weights,
@@ -135,7 +142,7 @@ def test_gaussian_gradients_match_finite_differences(geometry, generator):
         step[n] = 0.05
         numeric.append((loss(means, log_sigmas + step, amplitudes) - loss(means, log_sigmas - step, amplitudes)) / 0.1)
         scale = np.abs(numeric).max()
-        np.testing.assert_allclose(shapes[:, n].sum(0), numeric, atol=0.04 * scale)
+        np.testing.assert_allclose(shapes[n], numeric, atol=0.04 * scale)
         bump = np.zeros_like(amplitudes)
         bump[3, n] = 0.02
         slope = (loss(means, log_sigmas, amplitudes + bump) - loss(means, log_sigmas, amplitudes - bump)) / 0.04
@@ -231,3 +238,24 @@ def test_adam_step_moves_by_the_rate_at_first():
     gradient = np.array([[1, -1], [5, 2], [-3, 1e-3]], np.float32)
     adam_step(parameters, gradient, moments, np.full((3, 2), 0.1, np.float32), step=1, betas=(0.9, 0.98))
     np.testing.assert_allclose(parameters, -0.1 * np.sign(gradient), rtol=1e-3)
+
+
+def test_gaussians_move_by_their_rates_within_their_bounds():
+    shapes, coefficients = np.zeros((2, 4), np.float32), np.array([[0.5, 0.01, 0.3], [0.0, 0.0, 0.0]], np.float32)
+    gradients = np.array([[1, -1, 2, -5], [3, 3, 3, 5]], np.float32), np.array([[1, 1, -1], [0, -1, -3]], np.float32)
+    moments = tuple(np.zeros_like(array) for array in (shapes, shapes, coefficients, coefficients))
+    rates = np.array([0.1, 0.1, 0.2, 0.3], np.float32)
+    step = GaussianStep(1, (0.9, 0.98), rates, (-0.05, 0.25), 0.1, 0.2, np.array([0, 2, 2]))
+    gaussian_step((shapes, coefficients), gradients, moments, step)
+    np.testing.assert_allclose(shapes, [[-0.1, 0.1, -0.2, 0.25], [-0.1, -0.1, -0.2, -0.05]], rtol=1e-4)
+    # the penalty on mass turns the slope of -1 around, and what would fall below 0 stays there
+    np.testing.assert_allclose(coefficients, [[0.45, 0, 0.25], [0, 0, 0.02]], rtol=1e-4)
+
+
+def test_slopes_of_the_huber_loss_end_at_the_weights(generator):
+    model, data, weights = (generator.normal(size=(2, 3, 50)).astype(np.float32) for _ in range(3))
+    weights = np.abs(weights)
+    missed, slope = model - data, model.copy()
+    square = huber_slopes(slope, data, weights, 0.7)
+    np.testing.assert_allclose(slope, weights * np.clip(missed / 0.7, -1, 1), atol=1e-6)
+    assert square == pytest.approx(float((weights * missed**2).mean()), rel=1e-5)

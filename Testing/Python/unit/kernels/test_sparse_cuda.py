@@ -11,6 +11,7 @@ from DSAReconLib.kernels import backend
 from DSAReconLib.kernels.cuda import nvrtc
 from DSAReconLib.kernels.cuda.launch import source_text
 from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, sparse_kernels
+from DSAReconLib.kernels.sparse.descent import GaussianStep
 from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.kernels.sparse.windows import OUTSIDE
 from DSAReconLib.operators.sparse import SparseProjector
@@ -147,7 +148,7 @@ def test_gaussian_gradients_equal_those_of_the_cpu(kernels, geometry, rng):
     found, expected = kernels.gaussian_gradients(*arguments), CPU_KERNELS.gaussian_gradients(*arguments)
     assert relative_error(found[0], expected[0]) < 1e-3
     assert relative_error(found[1], expected[1]) < 1e-4
-    assert not found[0][amplitudes <= 0].any()
+    assert not found[0][(amplitudes <= 0).all(0)].any()
 
 
 def test_gaussian_gradients_are_those_of_the_images(kernels, geometry, rng):
@@ -167,7 +168,7 @@ def test_gaussian_gradients_are_those_of_the_images(kernels, geometry, rng):
         step = np.zeros_like(shapes)
         step[n, axis] = 0.05
         numeric[n, axis] = (loss(shapes + step, amplitudes) - loss(shapes - step, amplitudes)) / 0.1
-    assert relative_error(by_shape.sum(0), numeric) < 0.1  # footprints end at 2.8 sigma, with 2 % of the peak
+    assert relative_error(by_shape, numeric) < 0.1  # footprints end at 2.8 sigma, with 2 % of the peak
     # the images are linear in the amplitudes
     assert inner(by_amplitude, amplitudes) == pytest.approx(loss(shapes, amplitudes), rel=1e-4)
 
@@ -194,11 +195,37 @@ def test_update_steps_equal_those_of_the_cpu(kernels, rng):
         uphill = each.proximal_step(point, current, gradient, curvature, penalty)
         each.extrapolate(point, current, 0.4)
         each.accelerated_step(point, current, gradient, curvature, penalty, gradient_scale=3.0, momentum=0.6)
-        for step in (1, 2):
-            each.adam_step(point, gradient, (curvature, penalty), current, step=step, betas=(0.9, 0.98))
-        results.append([each.host(values) for values in (point, current, curvature, penalty)] + [np.array(uphill)])
+        results.append([each.host(values) for values in (point, current)] + [np.array(uphill)])
     for found, expected in zip(*reversed(results), strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_steps_of_gaussians_equal_those_of_the_cpu(kernels, rng):
+    start = [rng.normal(size=(300, size)).astype(np.float32) for size in (4, 7) * 2]
+    start[1] = np.abs(start[1])
+    results = []
+    for each in (CPU_KERNELS, kernels):
+        shapes, coefficients, *gradients = (each.copy_of(values) for values in start)
+        moments = tuple(each.copy_of(np.zeros_like(start[n])) for n in (0, 0, 1, 1))
+        for number in (1, 2):
+            rates, mass = np.array([0.1, 0.1, 0.1, 0.02], np.float32), np.linspace(0, 0.2, 7)
+            step = GaussianStep(number, (0.9, 0.98), rates, (-1.0, 0.5), 0.03, 0.4, mass)
+            each.gaussian_step((shapes, coefficients), tuple(gradients), moments, step)
+        results.append([each.host(values) for values in (shapes, coefficients, *moments)])
+    for found, expected in zip(*reversed(results), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6)
+    assert results[0][1].min() == 0
+    assert (results[0][0][:, 3].min(), results[0][0][:, 3].max()) == (-1.0, 0.5)
+
+
+def test_slopes_of_the_huber_loss_equal_those_of_the_cpu(kernels, rng):
+    model, data, weights = (rng.normal(size=(3, 20, 30)).astype(np.float32) for _ in range(3))
+    slopes = [CPU_KERNELS.copy_of(model), kernels.copy_of(model)]
+    squares = [
+        each.huber_slopes(slope, data, weights, 0.8) for each, slope in zip((CPU_KERNELS, kernels), slopes, strict=True)
+    ]
+    np.testing.assert_allclose(kernels.host(slopes[1]), slopes[0], rtol=1e-5, atol=1e-6)
+    assert squares[1] == pytest.approx(squares[0], rel=1e-4)
 
 
 def test_curves_read_at_their_own_times_equal_those_of_the_cpu(kernels, rng):
@@ -225,21 +252,6 @@ def test_fields_on_a_lattice_equal_those_of_the_cpu(kernels, rng):
     assert abs(inner(forward, values) - inner(nodes, backward)) < 1e-6 * scale
 
 
-def test_elementwise_helpers_equal_those_of_the_cpu(kernels, rng):
-    values = rng.normal(size=(7, 4)).astype(np.float32)
-    on_device = kernels.copy_of(values)
-    np.testing.assert_allclose(kernels.host(kernels.exp(on_device)), np.exp(values), rtol=1e-6)
-    np.testing.assert_array_equal(kernels.host(kernels.row_maxima(on_device, 0.3)), CPU_KERNELS.row_maxima(values, 0.3))
-    assert kernels.host(kernels.full((2, 3), 1.5, like=on_device)).tolist() == [[1.5] * 3] * 2
-    assert isinstance(kernels.full((2, 3), 1.5, like=values), np.ndarray)
-    bounded = [values.copy(), on_device]
-    for each, limited in zip((CPU_KERNELS, kernels), bounded, strict=True):
-        each.bound(limited, 0.0, None)
-        each.bound(limited[:, 3], 0.1, 0.6)
-    np.testing.assert_array_equal(kernels.host(bounded[1]), bounded[0])
-    assert bounded[0].min() == 0
-
-
 def test_nothing_to_draw_gives_empty_images(kernels, geometry):
     records, shape = view_records(geometry), geometry.detector_shape
     nothing = np.empty((3, 0), np.float32)
@@ -247,7 +259,7 @@ def test_nothing_to_draw_gives_empty_images(kernels, geometry):
     assert kernels.gather_voxels(nothing, np.ones((5, *shape), np.float32), 1.0, records).shape == (5, 0)
     none = (np.empty((0, 4), np.float32), np.empty((5, 0), np.float32), records)
     assert not kernels.render_gaussians(*none, shape, APERTURE).any()
-    assert kernels.gaussian_gradients(*none, np.ones((5, *shape), np.float32), APERTURE)[0].shape == (5, 0, 4)
+    assert kernels.gaussian_gradients(*none, np.ones((5, *shape), np.float32), APERTURE)[0].shape == (0, 4)
     dark = kernels.splat_voxels(np.zeros((3, 4), np.float32), np.zeros((5, 4), np.float32), 1.0, records, shape)
     assert not dark.any()
 
