@@ -19,6 +19,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels import lanes
+from DSAReconLib.kernels.lanes import LANES, MARGIN, OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 CUT = 2.8
@@ -56,13 +58,24 @@ def _span(center, variance, size):  # type: ignore[no-untyped-def]  # noqa: ANN0
     )
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(inline="always")
+def _profile(center, variance, first, last, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Samples of a Gaussian of height 1 at the pixels first ... last, zeros up to the next full group of lanes."""
+    rate = np.float32(-0.5 * 1.4426950408889634) / variance
+    for place in range(first, last + 1, LANES):
+        pixel = lanes.counting(np.float32(place))
+        offset = pixel - center
+        sample = lanes.exp2(rate * offset * offset)
+        lanes.store(values, place - first, lanes.where_le(pixel, np.float32(last), sample, np.float32(0)))
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
 def _render(means, sigmas, amplitudes, records, aperture, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     views, rows, columns = images.shape
     for view in prange(views):
-        image, record = images[view], records[view]
-        image[:] = 0
-        across = np.empty(2 * 40 + 2, np.float32)
+        record = records[view]
+        image = np.zeros(rows * columns + MARGIN, np.float32)
+        across, down = np.empty(2 * 40 + 2 + MARGIN, np.float32), np.empty(2 * 40 + 2 + MARGIN, np.float32)
         for n in range(means.shape[0]):
             amplitude = amplitudes[view, n]
             if amplitude <= 0:
@@ -72,69 +85,67 @@ def _render(means, sigmas, amplitudes, records, aperture, images):  # type: igno
             )
             first_u, last_u = _span(u, seen_u, columns)
             first_v, last_v = _span(v, seen_v, rows)
-            rate_u, rate_v = np.float32(-0.5) / seen_u, np.float32(-0.5) / seen_v
-            for j in range(first_u, last_u + 1):
-                offset = np.float32(j) - u
-                across[j - first_u] = amplitude * peak * math.exp(rate_u * offset * offset)
+            _profile(u, seen_u, first_u, last_u, across)
+            _profile(v, seen_v, first_v, last_v, down)
             for i in range(first_v, last_v + 1):
-                offset = np.float32(i) - v
-                along = math.exp(rate_v * offset * offset)
-                for j in range(first_u, last_u + 1):
-                    image[i, j] += along * across[j - first_u]
+                along = amplitude * peak * down[i - first_v]
+                for j in range(first_u, last_u + 1, LANES):
+                    at = i * columns + j
+                    lanes.store(image, at, lanes.load(image, at) + along * lanes.load(across, j - first_u))
+        images[view] = image[: rows * columns].reshape(rows, columns)
 
 
 @njit(inline="always")
-def _moments(image, u, v, rate_u, rate_v, spans, across):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _moments(image, columns, u, v, spans, across, down):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Sums of image * footprint * (1, du, dv, du^2, dv^2)."""
     first_u, last_u, first_v, last_v = spans
-    for j in range(first_u, last_u + 1):
-        offset = np.float32(j) - u
-        across[j - first_u] = math.exp(rate_u * offset * offset)
-    total = moment_u = moment_v = moment_uu = moment_vv = np.float32(0)
-    for i in range(first_v, last_v + 1):
-        dv = np.float32(i) - v
-        along = math.exp(rate_v * dv * dv)
-        row_sum = row_u = row_uu = np.float32(0)
-        for j in range(first_u, last_u + 1):
-            du = np.float32(j) - u
-            value = image[i, j] * across[j - first_u]
-            row_sum += value
-            row_u += value * du
-            row_uu += value * du * du
-        total += along * row_sum
-        moment_u += along * row_u
-        moment_uu += along * row_uu
-        moment_v += along * row_sum * dv
-        moment_vv += along * row_sum * dv * dv
-    return total, moment_u, moment_v, moment_uu, moment_vv
+    zero = lanes.spread(np.float32(0))
+    total = moment_u = moment_v = moment_uu = moment_vv = zero
+    for j in range(first_u, last_u + 1, LANES):
+        column = column_v = column_vv = zero
+        for i in range(first_v, last_v + 1):
+            dv = np.float32(i) - v
+            value = down[i - first_v] * lanes.load(image, i * columns + j)
+            column += value
+            column_v += dv * value
+            column_vv += dv * dv * value
+        weight, du = lanes.load(across, j - first_u), lanes.counting(np.float32(j)) - u
+        column = column * weight
+        total += column
+        moment_u += du * column
+        moment_uu += du * du * column
+        moment_v += weight * column_v
+        moment_vv += weight * column_vv
+    return (
+        lanes.total(total),
+        lanes.total(moment_u),
+        lanes.total(moment_v),
+        lanes.total(moment_uu),
+        lanes.total(moment_vv),
+    )
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _gradients(means, sigmas, amplitudes, records, aperture, image_gradients, shape_out, amplitude_out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    views, rows, columns = image_gradients.shape
+@njit(parallel=True, cache=True, **OPTIONS)
+def _gradients(means, sigmas, amplitudes, records, aperture, images, rows, columns, shape_out, amplitude_out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     block = 512
     for task in prange((means.shape[0] + block - 1) // block):
-        across = np.empty(2 * 40 + 2, np.float32)
+        across, down = np.empty(2 * 40 + 2 + MARGIN, np.float32), np.empty(2 * 40 + 2 + MARGIN, np.float32)
         start, stop = task * block, min((task + 1) * block, means.shape[0])
         shape_out[start:stop] = 0
-        for view in range(views):
-            image, record = image_gradients[view], records[view]
+        for view in range(records.shape[0]):
+            image, record = images[view], records[view]
             for n in range(start, stop):
                 u, v, inverse_depth, pure_u, pure_v, seen_u, seen_v, peak = _footprint(
                     record, means[n, 0], means[n, 1], means[n, 2], sigmas[n], aperture
                 )
                 first_u, last_u = _span(u, seen_u, columns)
                 first_v, last_v = _span(v, seen_v, rows)
-                over_u, over_v = np.float32(1) / seen_u, np.float32(1) / seen_v
+                _profile(u, seen_u, first_u, last_u, across)
+                _profile(v, seen_v, first_v, last_v, down)
                 total, moment_u, moment_v, moment_uu, moment_vv = _moments(
-                    image,
-                    u,
-                    v,
-                    np.float32(-0.5) * over_u,
-                    np.float32(-0.5) * over_v,
-                    (first_u, last_u, first_v, last_v),
-                    across,
+                    image, columns, u, v, (first_u, last_u, first_v, last_v), across, down
                 )
+                over_u, over_v = np.float32(1) / seen_u, np.float32(1) / seen_v
                 amplitude_out[view, n] = peak * total
                 scale = amplitudes[view, n] * peak
                 if scale <= 0:
@@ -226,11 +237,14 @@ def gaussian_gradients(
     amplitudes : (V, N)
         By the central attenuation; also where the amplitude itself is 0.
     """
-    views, count = amplitudes.shape
-    shapes = np.empty((count, 4), np.float32)
-    by_amplitude = np.empty((views, count), np.float32)
+    views, rows, columns = image_gradients.shape
+    count = means.shape[0]
+    images = np.zeros((views, rows * columns + MARGIN), np.float32)
+    images[:, : rows * columns] = image_gradients.reshape(views, -1)
+    shapes, by_amplitude = np.empty((count, 4), np.float32), np.empty((views, count), np.float32)
+    aperture = np.float32(aperture_px2)
     with kernel_launch(1):
-        _gradients(means, sigmas, amplitudes, records, np.float32(aperture_px2), image_gradients, shapes, by_amplitude)
+        _gradients(means, sigmas, amplitudes, records, aperture, images, rows, columns, shapes, by_amplitude)
     return shapes, by_amplitude
 
 
