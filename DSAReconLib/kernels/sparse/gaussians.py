@@ -27,35 +27,40 @@ CUT = 2.8
 """Footprints end at this many standard deviations (2 % of the peak)."""
 MAX_HALF_WIDTH_PX = 40
 _ROOT_TWO_PI = np.float32(math.sqrt(2 * math.pi))
-_COVERAGE = np.float32(math.erf(CUT / math.sqrt(2)) ** 3)
+_WIDEST = 2 * MAX_HALF_WIDTH_PX + 2 + MARGIN
+_BLOCK = 256
+"""Gaussians whose footprints are computed before the first is drawn: in vector registers."""
 
 
-@njit(inline="always")
-def _footprint(record, x, y, z, sigma, aperture):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """(u, v, 1/depth, variance u, v without and with aperture, peak factor)."""
-    inverse_depth = np.float32(1) / (record[8] * x + record[9] * y + record[10] * z + record[11])
-    u = (record[0] * x + record[1] * y + record[2] * z + record[3]) * inverse_depth
-    v = (record[4] * x + record[5] * y + record[6] * z + record[7]) * inverse_depth
-    tangent_u = (u - record[12]) * record[14]
-    tangent_v = (v - record[13]) * record[15]
-    scaled_u = sigma * inverse_depth / record[14]
-    scaled_v = sigma * inverse_depth / record[15]
-    pure_u = scaled_u * scaled_u * (np.float32(1) + tangent_u * tangent_u)
-    pure_v = scaled_v * scaled_v * (np.float32(1) + tangent_v * tangent_v)
-    seen_u, seen_v = pure_u + aperture, pure_v + aperture
-    peak = sigma * _ROOT_TWO_PI * math.sqrt(pure_u * pure_v / (seen_u * seen_v))
-    return u, v, inverse_depth, pure_u, pure_v, seen_u, seen_v, peak
+@njit(cache=True, **OPTIONS)
+def _locate(points, sigmas, start, stop, record, rows, columns, aperture, found, spans):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Footprints of the Gaussians start ... stop - 1.
 
-
-@njit(inline="always")
-def _span(center, variance, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """First and last pixel of the footprint along one axis, within the array."""
-    half = min(np.float32(2.8) * math.sqrt(variance), np.float32(40))
-    if not (center > -half - 1 and center < size + half):
-        return np.int32(0), np.int32(-1)
-    return max(np.int32(math.ceil(center - half)), np.int32(0)), min(
-        np.int32(math.floor(center + half)), np.int32(size - 1)
-    )
+    Writes u, v, 1/depth, variance u, v without and with aperture, peak factor (8, n), and the first and last
+    column and row within the array (4, n); the last lies before the first if there is none.
+    """
+    x, y, z, width = points[0, start:stop], points[1, start:stop], points[2, start:stop], sigmas[start:stop]
+    focal_u, focal_v = np.float32(1) / record[14], np.float32(1) / record[15]
+    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
+    for m in range(stop - start):
+        inverse_depth = np.float32(1) / (record[8] * x[m] + record[9] * y[m] + record[10] * z[m] + record[11])
+        u = (record[0] * x[m] + record[1] * y[m] + record[2] * z[m] + record[3]) * inverse_depth
+        v = (record[4] * x[m] + record[5] * y[m] + record[6] * z[m] + record[7]) * inverse_depth
+        tangent_u, tangent_v = (u - record[12]) * record[14], (v - record[13]) * record[15]
+        scaled_u, scaled_v = width[m] * inverse_depth * focal_u, width[m] * inverse_depth * focal_v
+        pure_u = scaled_u * scaled_u * (np.float32(1) + tangent_u * tangent_u)
+        pure_v = scaled_v * scaled_v * (np.float32(1) + tangent_v * tangent_v)
+        seen_u, seen_v = pure_u + aperture, pure_v + aperture
+        found[0, m], found[1, m], found[2, m] = u, v, inverse_depth
+        found[3, m], found[4, m], found[5, m], found[6, m] = pure_u, pure_v, seen_u, seen_v
+        found[7, m] = width[m] * _ROOT_TWO_PI * math.sqrt(pure_u * pure_v / (seen_u * seen_v))
+        half_u = min(np.float32(2.8) * math.sqrt(seen_u), np.float32(40))
+        half_v = min(np.float32(2.8) * math.sqrt(seen_v), np.float32(40))
+        # bounded before they become integers: Gaussians may lie far beyond the array
+        spans[0, m] = np.int32(min(max(np.ceil(u - half_u), np.float32(0)), last_column + np.float32(1)))
+        spans[1, m] = np.int32(min(max(np.floor(u + half_u), np.float32(-1)), last_column))
+        spans[2, m] = np.int32(min(max(np.ceil(v - half_v), np.float32(0)), last_row + np.float32(1)))
+        spans[3, m] = np.int32(min(max(np.floor(v + half_v), np.float32(-1)), last_row))
 
 
 @njit(inline="always")
@@ -70,28 +75,27 @@ def _profile(center, variance, first, last, values):  # type: ignore[no-untyped-
 
 
 @njit(parallel=True, cache=True, **OPTIONS)
-def _render(means, sigmas, amplitudes, records, aperture, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _render(points, sigmas, amplitudes, records, aperture, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     views, rows, columns = images.shape
     for view in prange(views):
-        record = records[view]
         image = np.zeros(rows * columns + MARGIN, np.float32)
-        across, down = np.empty(2 * 40 + 2 + MARGIN, np.float32), np.empty(2 * 40 + 2 + MARGIN, np.float32)
-        for n in range(means.shape[0]):
-            amplitude = amplitudes[view, n]
-            if amplitude <= 0:
-                continue
-            u, v, _, _, _, seen_u, seen_v, peak = _footprint(
-                record, means[n, 0], means[n, 1], means[n, 2], sigmas[n], aperture
-            )
-            first_u, last_u = _span(u, seen_u, columns)
-            first_v, last_v = _span(v, seen_v, rows)
-            _profile(u, seen_u, first_u, last_u, across)
-            _profile(v, seen_v, first_v, last_v, down)
-            for i in range(first_v, last_v + 1):
-                along = amplitude * peak * down[i - first_v]
-                for j in range(first_u, last_u + 1, LANES):
-                    at = i * columns + j
-                    lanes.store(image, at, lanes.load(image, at) + along * lanes.load(across, j - first_u))
+        across, down = np.empty(_WIDEST, np.float32), np.empty(_WIDEST, np.float32)
+        found, spans = np.empty((8, _BLOCK), np.float32), np.empty((4, _BLOCK), np.int32)
+        for start in range(0, points.shape[1], _BLOCK):
+            stop = min(start + _BLOCK, points.shape[1])
+            _locate(points, sigmas, start, stop, records[view], rows, columns, aperture, found, spans)
+            for m in range(stop - start):
+                height = amplitudes[view, start + m] * found[7, m]
+                if not height > 0:
+                    continue
+                first_u, last_u, first_v, last_v = spans[0, m], spans[1, m], spans[2, m], spans[3, m]
+                _profile(found[0, m], found[5, m], first_u, last_u, across)
+                _profile(found[1, m], found[6, m], first_v, last_v, down)
+                for i in range(first_v, last_v + 1):
+                    along = height * down[i - first_v]
+                    for j in range(first_u, last_u + 1, LANES):
+                        at = i * columns + j
+                        lanes.store(image, at, lanes.load(image, at) + along * lanes.load(across, j - first_u))
         images[view] = image[: rows * columns].reshape(rows, columns)
 
 
@@ -125,42 +129,44 @@ def _moments(image, columns, u, v, spans, across, down):  # type: ignore[no-unty
     )
 
 
+@njit(cache=True, **OPTIONS)
+def _chain(record, found, moments, amplitudes, by_shape, by_amplitude):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """From sums over footprints (5, n) to gradients by amplitude (n,) and, added to others, by shape (4, n)."""
+    for m in range(amplitudes.shape[0]):
+        u, v, inverse_depth, peak = found[0, m], found[1, m], found[2, m], found[7, m]
+        over_u, over_v, total = np.float32(1) / found[5, m], np.float32(1) / found[6, m], moments[0, m]
+        by_amplitude[m] = peak * total
+        scale = max(amplitudes[m], np.float32(0)) * peak
+        by_u, by_v = scale * moments[1, m] * over_u * inverse_depth, scale * moments[2, m] * over_v * inverse_depth
+        spread = (moments[3, m] * over_u - total) * found[3, m] * over_u
+        spread += (moments[4, m] * over_v - total) * found[4, m] * over_v
+        spread = scale * (spread + total + total)
+        by_depth = -u * by_u - v * by_v - spread * inverse_depth
+        by_shape[0, m] += by_u * record[0] + by_v * record[4] + by_depth * record[8]
+        by_shape[1, m] += by_u * record[1] + by_v * record[5] + by_depth * record[9]
+        by_shape[2, m] += by_u * record[2] + by_v * record[6] + by_depth * record[10]
+        by_shape[3, m] += spread + scale * total
+
+
 @njit(parallel=True, cache=True, **OPTIONS)
-def _gradients(means, sigmas, amplitudes, records, aperture, images, rows, columns, shape_out, amplitude_out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    block = 512
-    for task in prange((means.shape[0] + block - 1) // block):
-        across, down = np.empty(2 * 40 + 2 + MARGIN, np.float32), np.empty(2 * 40 + 2 + MARGIN, np.float32)
-        start, stop = task * block, min((task + 1) * block, means.shape[0])
-        shape_out[start:stop] = 0
+def _gradients(points, sigmas, amplitudes, records, aperture, images, rows, columns, shape_out, amplitude_out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    count = points.shape[1]
+    for task in prange((count + _BLOCK - 1) // _BLOCK):
+        start, stop = task * _BLOCK, min((task + 1) * _BLOCK, count)
+        across, down = np.empty(_WIDEST, np.float32), np.empty(_WIDEST, np.float32)
+        found, spans = np.empty((8, _BLOCK), np.float32), np.empty((4, _BLOCK), np.int32)
+        moments, by_shape = np.empty((5, _BLOCK), np.float32), np.zeros((4, _BLOCK), np.float32)
         for view in range(records.shape[0]):
-            image, record = images[view], records[view]
-            for n in range(start, stop):
-                u, v, inverse_depth, pure_u, pure_v, seen_u, seen_v, peak = _footprint(
-                    record, means[n, 0], means[n, 1], means[n, 2], sigmas[n], aperture
-                )
-                first_u, last_u = _span(u, seen_u, columns)
-                first_v, last_v = _span(v, seen_v, rows)
-                _profile(u, seen_u, first_u, last_u, across)
-                _profile(v, seen_v, first_v, last_v, down)
-                total, moment_u, moment_v, moment_uu, moment_vv = _moments(
-                    image, columns, u, v, (first_u, last_u, first_v, last_v), across, down
-                )
-                over_u, over_v = np.float32(1) / seen_u, np.float32(1) / seen_v
-                amplitude_out[view, n] = peak * total
-                scale = amplitudes[view, n] * peak
-                if scale <= 0:
-                    continue
-                by_u, by_v = scale * moment_u * over_u, scale * moment_v * over_v
-                share_u, share_v = pure_u * over_u, pure_v * over_v
-                spread = (moment_uu * over_u - total) * share_u + (moment_vv * over_v - total) * share_v
-                spread = scale * (spread + total + total)
-                for axis in range(3):
-                    shape_out[n, axis] += inverse_depth * (
-                        by_u * (record[axis] - u * record[8 + axis])
-                        + by_v * (record[4 + axis] - v * record[8 + axis])
-                        - spread * record[8 + axis]
-                    )
-                shape_out[n, 3] += spread + scale * total
+            _locate(points, sigmas, start, stop, records[view], rows, columns, aperture, found, spans)
+            for m in range(stop - start):
+                inside = (spans[0, m], spans[1, m], spans[2, m], spans[3, m])
+                _profile(found[0, m], found[5, m], inside[0], inside[1], across)
+                _profile(found[1, m], found[6, m], inside[2], inside[3], down)
+                sums = _moments(images[view], columns, found[0, m], found[1, m], inside, across, down)
+                moments[0, m], moments[1, m], moments[2, m], moments[3, m], moments[4, m] = sums
+            heights = amplitudes[view, start:stop]
+            _chain(records[view], found, moments, heights, by_shape, amplitude_out[view, start:stop])
+        shape_out[start:stop] = by_shape[:, : stop - start].T
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -217,7 +223,7 @@ def render_gaussians(
         Variance that the pixel aperture adds, pixels^2 (1/12 for a full square pixel).
     """
     with kernel_launch(1):
-        _render(means, sigmas, amplitudes, records, np.float32(aperture_px2), images)
+        _render(np.ascontiguousarray(means.T), sigmas, amplitudes, records, np.float32(aperture_px2), images)
 
 
 def gaussian_gradients(
@@ -242,9 +248,9 @@ def gaussian_gradients(
     images = np.zeros((views, rows * columns + MARGIN), np.float32)
     images[:, : rows * columns] = image_gradients.reshape(views, -1)
     shapes, by_amplitude = np.empty((count, 4), np.float32), np.empty((views, count), np.float32)
-    aperture = np.float32(aperture_px2)
+    points, aperture = np.ascontiguousarray(means.T), np.float32(aperture_px2)
     with kernel_launch(1):
-        _gradients(means, sigmas, amplitudes, records, aperture, images, rows, columns, shapes, by_amplitude)
+        _gradients(points, sigmas, amplitudes, records, aperture, images, rows, columns, shapes, by_amplitude)
     return shapes, by_amplitude
 
 

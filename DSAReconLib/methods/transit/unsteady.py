@@ -128,7 +128,8 @@ def modulated(
     offsets = np.arange(-reach, reach + 1) * _OFFSET_S
     table = basis.at((np.asarray(times_s)[:, None] + offsets).ravel()).reshape(len(times_s), len(offsets), -1)
     space, time = kernels.lattice(points_mm, flow.origin_mm, _NODE_MM, flow.shape), flow.in_time(times_s)
-    change, delay = (space.read(time @ nodes) for nodes in flow.values)
+    fields = space.read((time @ flow.values).reshape(2 * len(time), -1))
+    change, delay = fields[: len(time)], fields[len(time) :]
     place = (reach - delay / _OFFSET_S).clip(0, 2 * reach - 1e-3)
     steady, slope = kernels.warped_curves(coefficients, table, place)
     gain = 1 + change
