@@ -16,120 +16,137 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS, i32add, ld
 from DSAReconLib.kernels.threads import kernel_launch
 
-_BLOCK = 1024
-"""Voxels mixed or gathered at a time: their coefficients stay in the second-level cache."""
+_BLOCK = 256
+"""Voxels mixed or gathered at a time: their coefficients stay in the first-level cache."""
+_CHUNK = 1 << 16
+"""Voxels mixed before they are splatted."""
 
 
-@njit(inline="always")
-def _locate(record, x, y, z):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Column, row (pixels) and mass factor (pixels^2/mm^2) of a point in one view."""
-    inverse_depth = np.float32(1) / (record[8] * x + record[9] * y + record[10] * z + record[11])
-    column = (record[0] * x + record[1] * y + record[2] * z + record[3]) * inverse_depth
-    row = (record[4] * x + record[5] * y + record[6] * z + record[7]) * inverse_depth
-    tangent_u = (column - record[12]) * record[14]
-    tangent_v = (row - record[13]) * record[15]
-    slant = math.sqrt(np.float32(1) + tangent_u * tangent_u + tangent_v * tangent_v)
-    return column, row, record[16] * inverse_depth * inverse_depth * slant
+@njit(**JIT_OPTIONS)
+def _locate(points, start, stop, record, rows, columns, volume, corner, place):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Where the voxels start ... stop - 1 lie in one view: a loop that LLVM vectorizes.
 
-
-@njit(fastmath=True, cache=True)
-def _splat_block(points, start, values, volume, record, rows, columns, image):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Add the line integrals of the voxels start ... start + len(values) to a flat image."""
+    Writes the flat index of their first pixel (n,), shares of the next column and row, and mass (3, n); voxels
+    that miss the pixel array get no mass.
+    """
+    x, y, z = points[0, start:stop], points[1, start:stop], points[2, start:stop]
     last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
+    scale, zero, one = record[16] * volume, np.float32(0), np.float32(1)
+    for m in range(stop - start):
+        inverse_depth = one / (record[8] * x[m] + record[9] * y[m] + record[10] * z[m] + record[11])
+        column = (record[0] * x[m] + record[1] * y[m] + record[2] * z[m] + record[3]) * inverse_depth
+        row = (record[4] * x[m] + record[5] * y[m] + record[6] * z[m] + record[7]) * inverse_depth
+        tangent_u, tangent_v = (column - record[12]) * record[14], (row - record[13]) * record[15]
+        slant = math.sqrt(one + tangent_u * tangent_u + tangent_v * tangent_v)
+        inside = (column >= zero) & (row >= zero) & (column < last_column) & (row < last_row)
+        column, row = (column, row) if inside else (zero, zero)
+        whole_column, whole_row = np.floor(column), np.floor(row)
+        corner[m] = np.int32(whole_row) * np.int32(columns) + np.int32(whole_column)
+        place[0, m], place[1, m] = column - whole_column, row - whole_row
+        place[2, m] = scale * inverse_depth * inverse_depth * slant if inside else zero
+
+
+@njit(**JIT_OPTIONS)
+def _splat_block(points, start, values, volume, record, rows, columns, corner, place, image):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Add the line integrals of the voxels start ... start + len(values) to a flat image."""
+    _locate(points, start, start + values.shape[0], record, rows, columns, volume, corner, place)
     for m in range(values.shape[0]):
-        value = values[m]
+        value = values[m] * place[2, m]
         if value == 0:
             continue
-        n = start + m
-        column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
-        if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
-            continue
-        column_index, row_index = np.int32(column), np.int32(row)
-        share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
-        base = np.uint32(row_index * columns + column_index)
-        value *= mass * volume
-        lower = value * share_v
+        base = np.uint32(corner[m])
+        lower = value * place[1, m]
         upper = value - lower
-        image[base] += upper * (np.float32(1) - share_u)
-        image[base + np.uint32(1)] += upper * share_u
-        image[base + np.uint32(columns)] += lower * (np.float32(1) - share_u)
-        image[base + np.uint32(columns + 1)] += lower * share_u
+        upper_right, lower_right = upper * place[0, m], lower * place[0, m]
+        image[base] += upper - upper_right
+        image[base + np.uint32(1)] += upper_right
+        image[base + np.uint32(columns)] += lower - lower_right
+        image[base + np.uint32(columns + 1)] += lower_right
 
 
-@njit(fastmath=True, cache=True)
-def _gather_block(points, start, image, volume, record, rows, columns, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@njit(**JIT_OPTIONS)
+def _gather_block(points, start, image, volume, record, rows, columns, corner, place, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Weighted bilinear samples of a flat image at the voxels start ... start + len(values)."""
-    last_column, last_row = np.float32(columns - 1), np.float32(rows - 1)
+    _locate(points, start, start + values.shape[0], record, rows, columns, volume, corner, place)
+    right, below = np.int32(1), np.int32(columns)
     for m in range(values.shape[0]):
-        n = start + m
-        column, row, mass = _locate(record, points[0, n], points[1, n], points[2, n])
-        if not (column >= 0 and row >= 0 and column < last_column and row < last_row):
-            values[m] = 0
-            continue
-        column_index, row_index = np.int32(column), np.int32(row)
-        share_u, share_v = column - np.float32(column_index), row - np.float32(row_index)
-        base = np.uint32(row_index * columns + column_index)
-        upper = image[base] + share_u * (image[base + np.uint32(1)] - image[base])
-        first, second = image[base + np.uint32(columns)], image[base + np.uint32(columns + 1)]
-        lower = first + share_u * (second - first)
-        values[m] = mass * volume * (upper + share_v * (lower - upper))
+        base, share = corner[m], place[0, m]
+        first, second = ld(image, base), ld(image, i32add(base, below))
+        upper = first + share * (ld(image, i32add(base, right)) - first)
+        lower = second + share * (ld(image, i32add(i32add(base, below), right)) - second)
+        values[m] = place[2, m] * (upper + place[1, m] * (lower - upper))
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _splat(points, values, volume, records, rows, columns, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@njit(parallel=True, **JIT_OPTIONS)
+def _splat(points, values, volume, records, rows, columns, block, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for view in prange(values.shape[0]):
         images[view][:] = 0
-        _splat_block(points, 0, values[view], volume, records[view], rows, columns, images[view])
+        corner, place = np.empty(block, np.int32), np.empty((3, block), np.float32)
+        for start in range(0, values.shape[1], block):
+            part = values[view, start : min(start + block, values.shape[1])]
+            _splat_block(points, start, part, volume, records[view], rows, columns, corner, place, images[view])
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _gather(points, images, volume, records, rows, columns, block, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     views, count = values.shape
     blocks = (count + block - 1) // block
     for task in prange(views * blocks):
         view = task // blocks
         start = (task - view * blocks) * block
+        corner, place = np.empty(block, np.int32), np.empty((3, block), np.float32)
         part = values[view, start : min(start + block, count)]
-        _gather_block(points, start, images[view], volume, records[view], rows, columns, part)
+        _gather_block(points, start, images[view], volume, records[view], rows, columns, corner, place, part)
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _project(points, basis, coefficients, volume, records, rows, columns, block, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    functions, count = coefficients.shape
-    for view in prange(basis.shape[0]):
-        images[view][:] = 0
-        mixed = np.empty(block, np.float32)
-        for start in range(0, count, block):
-            stop = min(start + block, count)
-            part = mixed[: stop - start]
-            part[:] = 0
-            for k in range(functions):
-                weight = basis[view, k]
-                if weight != 0:
-                    row = coefficients[k, start:stop]
-                    for m in range(stop - start):
-                        part[m] += weight * row[m]
-            _splat_block(points, start, part, volume, records[view], rows, columns, images[view])
+@njit(**JIT_OPTIONS)
+def _mix(weights, rows, start, mixed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Weighted sum of rows (K, N), from column ``start`` on, to mixed (n,)."""
+    mixed[:] = 0
+    for k in range(rows.shape[0]):
+        weight = weights[k]
+        if weight != 0:
+            row = rows[k, start : start + mixed.shape[0]]
+            for m in range(mixed.shape[0]):
+                mixed[m] += weight * row[m]
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
+def _project(points, basis, coefficients, volume, records, rows, columns, block, chunk, images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    views, count = basis.shape[0], coefficients.shape[1]
+    images[:] = 0
+    mixed = np.empty((views, min(chunk, count)), np.float32)
+    for first in range(0, count, chunk):
+        last = min(first + chunk, count)
+        # the coefficients, the largest array by far, are read once for all views
+        for task in prange((last - first + block - 1) // block):
+            start = first + task * block
+            stop = min(start + block, last)
+            for view in range(views):
+                _mix(basis[view], coefficients, start, mixed[view, start - first : stop - first])
+        for view in prange(views):
+            corner, place = np.empty(block, np.int32), np.empty((3, block), np.float32)
+            for start in range(first, last, block):
+                part = mixed[view, start - first : min(start + block, last) - first]
+                _splat_block(points, start, part, volume, records[view], rows, columns, corner, place, images[view])
+
+
+@njit(parallel=True, **JIT_OPTIONS)
 def _backproject(points, basis, images, volume, records, rows, columns, block, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     functions, count = result.shape
     for task in prange((count + block - 1) // block):
-        start = task * block
-        stop = min(start + block, count)
-        gathered = np.empty(stop - start, np.float32)
-        result[:, start:stop] = 0
+        start, stop = task * block, min((task + 1) * block, count)
+        gathered = np.empty((basis.shape[0], stop - start), np.float32)
+        corner, place = np.empty(block, np.int32), np.empty((3, block), np.float32)
         for view in range(basis.shape[0]):
-            _gather_block(points, start, images[view], volume, records[view], rows, columns, gathered)
-            for k in range(functions):
-                weight = basis[view, k]
-                if weight != 0:
-                    row = result[k, start:stop]
-                    for m in range(stop - start):
-                        row[m] += weight * gathered[m]
+            _gather_block(
+                points, start, images[view], volume, records[view], rows, columns, corner, place, gathered[view]
+            )
+        for k in range(functions):
+            _mix(basis[:, k], gathered, 0, result[k, start:stop])
 
 
 def splat_voxels(
@@ -157,7 +174,7 @@ def splat_voxels(
     _check(points, values, records, images)
     views, rows, columns = images.shape
     with kernel_launch(1):
-        _splat(points, values, np.float32(volume_mm3), records, rows, columns, images.reshape(views, -1))
+        _splat(points, values, np.float32(volume_mm3), records, rows, columns, _BLOCK, images.reshape(views, -1))
 
 
 def gather_voxels(
@@ -197,7 +214,7 @@ def project_curves(
     views, rows, columns = images.shape
     flat = images.reshape(views, -1)
     with kernel_launch(1):
-        _project(points, basis, coefficients, np.float32(volume_mm3), records, rows, columns, _BLOCK, flat)
+        _project(points, basis, coefficients, np.float32(volume_mm3), records, rows, columns, _BLOCK, _CHUNK, flat)
 
 
 def backproject_curves(
