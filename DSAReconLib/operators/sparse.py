@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DSAReconLib.geometry import ConeBeamGeometry
-from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, Array, SparseKernels
+from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, Array, Pair, SparseKernels
 from DSAReconLib.kernels.sparse.views import view_records
 
 
@@ -89,3 +89,10 @@ class SparseProjector:
     def backproject(self, basis: Array, images: Array) -> Array:
         """Adjoint of :meth:`project` for a fixed basis: images (V, R, C) -> (K, N)."""
         return self.kernels.backproject_curves(self._points, basis, images, self._volume_mm3, self._records)
+
+    def descend(
+        self, basis: Array, images: Array, state: Pair, majorizer: Pair, *, gradient_scale: float, momentum: float
+    ) -> None:
+        """Step with the gradient of :meth:`backproject`, see :func:`DSAReconLib.kernels.sparse.voxels.descend`."""
+        place = (self._points, basis, images, self._volume_mm3, self._records)
+        self.kernels.descend(*place, state, majorizer, gradient_scale=gradient_scale, momentum=momentum)

@@ -120,6 +120,24 @@ class CudaSparseKernels(SparseKernels):
             result.addmm_(weights[views].T, self._gather(places, pixels[views], volume_mm3, poses[views]))
         return self._as(images, result)
 
+    def descend(
+        self,
+        points: Array,
+        basis: Array,
+        images: Array,
+        volume_mm3: float,
+        records: Array,
+        state: Pair,
+        majorizer: Pair,
+        *,
+        gradient_scale: float,
+        momentum: float,
+    ) -> None:
+        gradient = self.array(self.backproject_curves(points, basis, images, volume_mm3, records))
+        count = _count(gradient.numel())
+        step = [gradient, *majorizer, count, float(gradient_scale), float(momentum)]
+        self.start("accelerated_step", count, 256, 1, [*state, *step])
+
     def render_gaussians(
         self, shapes: Array, amplitudes: Array, records: Array, detector_shape: Shape, aperture_px2: float
     ) -> Array:
@@ -178,21 +196,6 @@ class CudaSparseKernels(SparseKernels):
     def extrapolate(self, updated: Tensor, current: Tensor, momentum: float) -> None:
         count = _count(updated.numel())
         self.start("extrapolate", count, 256, 1, [updated, current, count, float(momentum)])
-
-    def accelerated_step(
-        self,
-        point: Tensor,
-        current: Tensor,
-        gradient: Tensor,
-        curvature: Tensor,
-        penalty: Tensor,
-        *,
-        gradient_scale: float,
-        momentum: float,
-    ) -> None:
-        count = _count(point.numel())
-        step = [gradient, curvature, penalty, count, float(gradient_scale), float(momentum)]
-        self.start("accelerated_step", count, 256, 1, [point, current, *step])
 
     def gaussian_step(self, parameters: Pair, gradients: Pair, moments: Moments, step: GaussianStep) -> None:
         (shapes, coefficients), (by_shape, by_coefficient) = parameters, gradients

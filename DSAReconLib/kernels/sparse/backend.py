@@ -98,6 +98,23 @@ class SparseKernels:
         voxels.backproject_curves(points, np.ascontiguousarray(basis), images, volume_mm3, records, result)
         return result
 
+    def descend(
+        self,
+        points: Array,
+        basis: Array,
+        images: Array,
+        volume_mm3: float,
+        records: Array,
+        state: Pair,
+        majorizer: Pair,
+        *,
+        gradient_scale: float,
+        momentum: float,
+    ) -> None:
+        """See :func:`DSAReconLib.kernels.sparse.voxels.descend`."""
+        speed = {"gradient_scale": gradient_scale, "momentum": momentum}
+        voxels.descend(points, np.ascontiguousarray(basis), images, volume_mm3, records, state, majorizer, **speed)
+
     def render_gaussians(
         self, shapes: Array, amplitudes: Array, records: Array, detector_shape: Shape, aperture_px2: float
     ) -> Array:
@@ -140,22 +157,6 @@ class SparseKernels:
     def extrapolate(self, updated: Array, current: Array, momentum: float) -> None:
         """See :func:`DSAReconLib.kernels.sparse.descent.extrapolate`."""
         descent.extrapolate(updated, current, momentum)
-
-    def accelerated_step(
-        self,
-        point: Array,
-        current: Array,
-        gradient: Array,
-        curvature: Array,
-        penalty: Array,
-        *,
-        gradient_scale: float,
-        momentum: float,
-    ) -> None:
-        """See :func:`DSAReconLib.kernels.sparse.descent.accelerated_step`."""
-        descent.accelerated_step(
-            point, current, gradient, curvature, penalty, gradient_scale=gradient_scale, momentum=momentum
-        )
 
     def gaussian_step(self, parameters: Pair, gradients: Pair, moments: Moments, step: GaussianStep) -> None:
         """See :func:`DSAReconLib.kernels.sparse.descent.gaussian_step`."""

@@ -35,17 +35,6 @@ def _extrapolate(updated, current, momentum):  # type: ignore[no-untyped-def]  #
             current[k, n] = value
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _accelerated_step(point, current, gradient, curvature, penalty, scale, momentum):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Both of the above in one pass, without restart test."""
-    for k in prange(point.shape[0]):
-        for n in range(point.shape[1]):
-            slope = scale * gradient[k, n] + penalty[k, n]
-            after = max(point[k, n] - slope / curvature[k, n], np.float32(0))
-            point[k, n] = after + momentum * (after - current[k, n])
-            current[k, n] = after
-
-
 @dataclass(frozen=True)
 class GaussianStep:
     """What one Adam step of Gaussians does (Kingma and Ba 2015).
@@ -155,23 +144,6 @@ def proximal_step(
     with kernel_launch():
         _proximal_step(extrapolated, current, gradient, curvature, penalty, progress)
     return float(progress.sum())
-
-
-def accelerated_step(
-    point: NDArray[np.float32],
-    current: NDArray[np.float32],
-    gradient: NDArray[np.float32],
-    curvature: NDArray[np.float32],
-    penalty: NDArray[np.float32],
-    *,
-    gradient_scale: float,
-    momentum: float,
-) -> None:
-    """:func:`proximal_step` with a scaled gradient, then :func:`extrapolate`, in one pass over memory."""
-    with kernel_launch():
-        _accelerated_step(
-            point, current, gradient, curvature, penalty, np.float32(gradient_scale), np.float32(momentum)
-        )
 
 
 def extrapolate(updated: NDArray[np.float32], current: NDArray[np.float32], momentum: float) -> None:

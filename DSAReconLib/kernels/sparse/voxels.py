@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from DSAReconLib.kernels.intrinsics import JIT_OPTIONS, i32add, ld
 from DSAReconLib.kernels.threads import kernel_launch
 
-_BLOCK = 256
-"""Voxels mixed or gathered at a time: their coefficients stay in the first-level cache."""
+_BLOCK = 1024
+"""Voxels mixed or gathered at a time: long rows are streamed well, and all views of them stay cached."""
 _CHUNK = 1 << 16
 """Voxels mixed before they are splatted."""
 
@@ -149,6 +149,28 @@ def _backproject(points, basis, images, volume, records, rows, columns, block, r
             _mix(basis[:, k], gathered, 0, result[k, start:stop])
 
 
+@njit(parallel=True, **JIT_OPTIONS)
+def _descend(points, basis, images, volume, records, rows, columns, block, state, majorizer, scale, momentum):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    (point, current), (curvature, penalty) = state, majorizer
+    functions, count = point.shape
+    for task in prange((count + block - 1) // block):
+        start, stop = task * block, min((task + 1) * block, count)
+        gathered, slope = np.empty((basis.shape[0], stop - start), np.float32), np.empty(stop - start, np.float32)
+        corner, place = np.empty(block, np.int32), np.empty((3, block), np.float32)
+        for view in range(basis.shape[0]):
+            _gather_block(
+                points, start, images[view], volume, records[view], rows, columns, corner, place, gathered[view]
+            )
+        for k in range(functions):
+            _mix(basis[:, k], gathered, 0, slope)
+            ahead, here = point[k, start:stop], current[k, start:stop]
+            steepness, price = curvature[k, start:stop], penalty[k, start:stop]
+            for m in range(stop - start):
+                after = max(ahead[m] - (scale * slope[m] + price[m]) / steepness[m], np.float32(0))
+                ahead[m] = after + momentum * (after - here[m])
+                here[m] = after
+
+
 def splat_voxels(
     points: NDArray[np.float32],
     values: NDArray[np.float32],
@@ -231,6 +253,39 @@ def backproject_curves(
     flat = images.reshape(views, -1)
     with kernel_launch(1):
         _backproject(points, basis, flat, np.float32(volume_mm3), records, rows, columns, _BLOCK, coefficients)
+
+
+def descend(
+    points: NDArray[np.float32],
+    basis: NDArray[np.float32],
+    images: NDArray[np.float32],
+    volume_mm3: float,
+    records: NDArray[np.float32],
+    state: tuple[NDArray[np.float32], NDArray[np.float32]],
+    majorizer: tuple[NDArray[np.float32], NDArray[np.float32]],
+    *,
+    gradient_scale: float,
+    momentum: float,
+) -> None:
+    """Accelerated proximal step in place, with the gradient that :func:`backproject_curves` gives.
+
+    The gradient is used block by block, and never written to memory as a whole.
+
+    Parameters
+    ----------
+    points, basis, images, volume_mm3, records
+        As in :func:`backproject_curves`; the images are the derivative of the data term by the line integrals.
+    state
+        Point and the result before it (K, N). The latter becomes ``max(point - (gradient_scale * gradient +
+        penalty) / curvature, 0)``, the former moves on from there by ``momentum`` times the change.
+    majorizer
+        Curvature and penalty (K, N).
+    """
+    _check(points, np.broadcast_to(np.float32(0), (len(basis), state[0].shape[1])), records, images)
+    views, rows, columns = images.shape
+    place = (points, basis, images.reshape(views, -1), np.float32(volume_mm3), records, rows, columns, _BLOCK)
+    with kernel_launch(1):
+        _descend(*place, state, majorizer, np.float32(gradient_scale), np.float32(momentum))
 
 
 def _check(

@@ -76,11 +76,15 @@ class LinearProblem:
         residual -= self.images
         return residual
 
-    def gradient(self, coefficients: Array) -> Array:
-        """Gradient (K, N) of the data term."""
+    def weighted_residual(self, coefficients: Array) -> Array:
+        """Derivative (V, R, C) of the data term by the line integrals."""
         residual = self.residual(coefficients)
         residual *= self.weights
-        return self.projector.backproject(self.basis, residual)
+        return residual
+
+    def gradient(self, coefficients: Array) -> Array:
+        """Gradient (K, N) of the data term."""
+        return self.projector.backproject(self.basis, self.weighted_residual(coefficients))
 
     def curvature(self) -> Array:
         """Diagonal majorizer B^T A^T W A B 1 (K, N) of the Hessian."""
@@ -118,7 +122,7 @@ def solve(
     """
     kernels, problem = problem.kernels, problem.resident()
     current = kernels.full(problem.shape, 0.0, like=problem.images) if start is None else kernels.copy_of(start)
-    curvature, penalty = problem.curvature(), kernels.array(penalty)
+    curvature, penalty = problem.curvature(), kernels.array(np.ascontiguousarray(penalty))
     screening = min(math.ceil(_SCREENING_UPDATES / subsets), epochs)
     _subset_passes(_parts(problem, subsets), current, curvature, penalty, screening, after_pass)
     result = kernels.host(current)
@@ -155,17 +159,15 @@ def _subset_passes(
     after_pass: Callable[[int], None],
 ) -> None:
     """Accelerated ordered-subset passes; updates ``current``."""
-    kernels = parts[0].kernels
-    point, momentum = kernels.copy_of(current), 1.0
+    point, momentum = parts[0].kernels.copy_of(current), 1.0
     for epoch in range(epochs):
         for part in parts:
             following = min((1 + math.sqrt(1 + 4 * momentum**2)) / 2, _SUBSET_MOMENTUM_MAX)
-            kernels.accelerated_step(
-                point,
-                current,
-                part.gradient(point),
-                curvature,
-                penalty,
+            part.projector.descend(
+                part.basis,
+                part.weighted_residual(point),
+                (point, current),
+                (curvature, penalty),
                 gradient_scale=len(parts),
                 momentum=(momentum - 1) / following,
             )

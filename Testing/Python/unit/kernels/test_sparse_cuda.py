@@ -194,10 +194,27 @@ def test_update_steps_equal_those_of_the_cpu(kernels, rng):
         gradient -= 0.5
         uphill = each.proximal_step(point, current, gradient, curvature, penalty)
         each.extrapolate(point, current, 0.4)
-        each.accelerated_step(point, current, gradient, curvature, penalty, gradient_scale=3.0, momentum=0.6)
         results.append([each.host(values) for values in (point, current)] + [np.array(uphill)])
     for found, expected in zip(*reversed(results), strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_a_step_of_the_solver_equals_that_of_the_cpu(kernels, geometry, rng):
+    points, records = random_points(rng, 700, 20.0), view_records(geometry)
+    basis, images = rng.random((5, 3), dtype=np.float32), rng.normal(size=(5, *geometry.detector_shape))
+    start = [rng.random((3, 700), dtype=np.float32) for _ in range(4)]
+    results = []
+    for each in (CPU_KERNELS, kernels):
+        point, current, curvature, penalty = (each.copy_of(values) for values in start)
+        place = (each.array(points), each.array(basis), each.array(images.astype(np.float32)), VOLUME_MM3, records)
+        each.descend(*place, (point, current), (curvature, penalty), gradient_scale=3.0, momentum=0.6)
+        results.append([each.host(values) for values in (point, current)])
+    for found, expected in zip(*reversed(results), strict=True):
+        assert relative_error(found, expected) < 1e-5
+    gradient = CPU_KERNELS.backproject_curves(points, basis, images.astype(np.float32), VOLUME_MM3, records)
+    after = np.maximum(start[0] - (3 * gradient + start[3]) / start[2], 0)
+    assert relative_error(results[0][1], after) < 1e-5
+    assert relative_error(results[0][0], after + 0.6 * (after - start[1])) < 1e-5
 
 
 def test_steps_of_gaussians_equal_those_of_the_cpu(kernels, rng):
