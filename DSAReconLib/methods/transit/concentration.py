@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from DSAReconLib.kernels.sparse.clouds import PointCloud
 from DSAReconLib.methods.transit.refinement import GaussianState
 
 _BANDWIDTH_VOXELS = 1.1
@@ -39,7 +39,8 @@ _PIECES_VARIANCE = (_PIECES**2 - 1) / 12
 _LENGTH_VOXELS = 0.6
 """A Gaussian of a thin vessel becomes pieces along it that reach this far (standard deviation)."""
 _MASS_MIN = _VARIANCE_MIN = 1e-12
-_BLOCK = 1 << 14
+_SYMMETRIC = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+"""Entries of a symmetric matrix in the list of its upper triangle."""
 
 Points = NDArray[np.float64]
 
@@ -131,42 +132,21 @@ def _ridge(state: GaussianState, spacing_mm: float) -> Points:
 
 def _lines(points: Points, mass: NDArray[np.float64], spacing_mm: float) -> _Lines:
     """Local lines at points (N, 3) with masses (N,), mm^3."""
-    bandwidth, tree = _BANDWIDTH_VOXELS * spacing_mm, cKDTree(points)
-    starts = range(0, max(len(points), 1), _BLOCK)
-    found = [_lines_of_block(points[start : start + _BLOCK], tree, mass, bandwidth) for start in starts]
-    return _Lines(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def _lines_of_block(
-    points: Points, tree: cKDTree, mass: NDArray[np.float64], bandwidth_mm: float
-) -> tuple[Points, Points, NDArray[np.float64], NDArray[np.float64]]:
-    """The fields of :class:`_Lines` at some of the points of ``tree``."""
-    own, other = _neighbors(points, tree, _REACH * bandwidth_mm)
-    count, offset = len(points), tree.data[other] - points[own]
-    weight = mass[other] * np.exp(-0.5 * (offset**2).sum(1) / bandwidth_mm**2)
-    total = np.maximum(np.bincount(own, weight, count), _MASS_MIN)
-    mean = np.stack([np.bincount(own, weight * offset[:, a], count) for a in range(3)], 1) / total[:, None]
-    spread = np.empty((count, 3, 3))
-    for a, b in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
-        moment = np.bincount(own, weight * offset[:, a] * offset[:, b], count) / total
-        spread[:, a, b] = spread[:, b, a] = moment - mean[:, a] * mean[:, b]
+    bandwidth = _BANDWIDTH_VOXELS * spacing_mm
+    cloud = PointCloud(points, mass, _REACH * bandwidth)
+    sums = cloud.moments(bandwidth)
+    sums[1:] /= np.maximum(sums[0], _MASS_MIN)
+    mean = sums[1:4].T
+    spread = sums[4:][_SYMMETRIC].T - mean[:, :, None] * mean[:, None]
     variance, axes = np.linalg.eigh(spread)
     direction = axes[:, :, 2]
     excess = 1 - variance[:, 1] / np.maximum(variance[:, 2], _VARIANCE_MIN)
     likeness = np.clip((excess - _SHEET_SHARE) / (_LINE_SHARE - _SHEET_SHARE), 0, 1)
-    along = (offset * direction[own]).sum(1)
-    across2 = (offset**2).sum(1) - along**2
-    counted = mass[other] * np.exp(-0.5 * (along / bandwidth_mm) ** 2) * (across2 < (_REACH_ACROSS * bandwidth_mm) ** 2)
-    mass_per_mm = np.bincount(own, counted, count) / (math.sqrt(2 * math.pi) * bandwidth_mm)
-    return direction, _across(mean, direction), np.sqrt(mass_per_mm / math.pi), likeness
+    mass_per_mm = cloud.mass_along(direction, bandwidth, _REACH_ACROSS * bandwidth)
+    mass_per_mm /= math.sqrt(2 * math.pi) * bandwidth
+    return _Lines(direction, _across(mean, direction), np.sqrt(mass_per_mm / math.pi), likeness)
 
 
 def _across(vectors: Points, direction: Points) -> Points:
     """The part of vectors (N, 3) that is perpendicular to directions (N, 3)."""
     return vectors - (vectors * direction).sum(1, keepdims=True) * direction
-
-
-def _neighbors(points: Points, tree: cKDTree, reach_mm: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs of a point and a point of ``tree`` within ``reach_mm`` of it, itself included."""
-    pairs = cKDTree(points).sparse_distance_matrix(tree, reach_mm, output_type="ndarray")
-    return pairs["i"], pairs["j"]
