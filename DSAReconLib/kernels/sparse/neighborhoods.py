@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -28,6 +30,22 @@ def _sums(volume, index, weights, sums):  # type: ignore[no-untyped-def]  # noqa
                     line += weights[i] * volume[z + k, y + j, x + i]
                 total += weights[k] * weights[j] * line
         sums[n] = total
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _sums_of_rows(number, index, weights, values, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size = weights.shape[0]
+    for n in prange(index.shape[0]):
+        z, y, x = index[n, 0], index[n, 1], index[n, 2]
+        sums[n] = 0
+        for k in range(size):
+            for j in range(size):
+                for i in range(size):
+                    other = number[z + k, y + j, x + i] - 1
+                    if other >= 0:
+                        weight = weights[k] * weights[j] * weights[i]
+                        for q in range(values.shape[1]):
+                            sums[n, q] += weight * values[other, q]
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -71,15 +89,23 @@ def neighborhood_sums(
     Parameters
     ----------
     values, index_zyx
-        Values (N,) of the voxels (N, 3).
+        Values (N,) of the voxels (N, 3), or several of each (K, N).
     shape_zyx
         Shape of the grid.
     weights
         Weights (2r+1,) along each axis.
     """
+    radius = len(weights) // 2
+    if values.ndim == 2:
+        rows = np.ascontiguousarray(values.T)
+        many = np.empty_like(rows)
+        number = _padded(np.arange(1, len(index_zyx) + 1, dtype=np.int32), index_zyx, shape_zyx, radius)
+        with kernel_launch():
+            _sums_of_rows(number, index_zyx, weights, rows, many)
+        return np.ascontiguousarray(many.T)
     sums = np.empty(len(index_zyx), np.float32)
     with kernel_launch():
-        _sums(_padded(values, index_zyx, shape_zyx, len(weights) // 2), index_zyx, weights, sums)
+        _sums(_padded(values, index_zyx, shape_zyx, radius), index_zyx, weights, sums)
     return sums
 
 
@@ -137,9 +163,10 @@ def gaussian_weights(sigma_voxels: float) -> NDArray[np.float32]:
 
 
 def _padded(
-    values: NDArray[np.float32], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int], radius: int
-) -> NDArray[np.float32]:
+    values: NDArray[Any], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int], radius: int
+) -> NDArray[Any]:
     """Dense volume of the values with ``radius`` zeros on every side."""
-    volume = np.zeros(tuple(n + 2 * radius for n in shape_zyx), np.float32)
-    volume[tuple((index_zyx + radius).T)] = values
-    return volume
+    shape = tuple(n + 2 * radius for n in shape_zyx)
+    volume = np.zeros(math.prod(shape), values.dtype)
+    volume[np.ravel_multi_index(tuple((index_zyx + radius).T), shape)] = values
+    return volume.reshape(shape)

@@ -35,26 +35,20 @@ def confidence_features(volume: DynamicVolume, evidence: Evidence, model: NDArra
         raise ValueError("confidence needs a volume with a sparse support")
     spacing = volume.grid.spacing_mm[0]
     index = np.stack(np.unravel_index(volume.support, volume.grid.shape_zyx), -1).astype(np.int32)
-    ones = np.ones(3, np.float32)
-    boxed = np.stack(
-        [
-            neighborhood_sums(np.ascontiguousarray(row), index, volume.grid.shape_zyx, ones) / np.float32(27)
-            for row in volume.coefficients
-        ]
-    )
     sigma = spacing / evidence.pixel_mm
     images = [
         np.stack([ndimage.gaussian_filter(image, sigma) for image in stack])
         for stack in (model, evidence.line_integrals - model)
     ]
     noise = evidence.noise / max(2 * np.sqrt(np.pi) * sigma, 1.0)
-    basis = volume.basis.at(evidence.times_s)
+    curves = volume.basis.at(evidence.times_s) @ volume.coefficients
+    boxed = neighborhood_sums(curves, index, volume.grid.shape_zyx, np.full(3, 1 / 3, np.float32))
     points = volume.grid.points_mm(volume.support)
     features = np.empty((len(points), 3), np.float32)
     for start in range(0, len(points), _CHUNK):
         part = slice(start, start + _CHUNK)
         projector = SparseProjector(points[part], spacing, evidence.geometry, evidence.kernels)
-        own = (basis @ boxed[:, part]) * np.float32(3 * spacing)
+        own = boxed[:, part] * np.float32(3 * spacing)
         features[part] = _features(projector, own, images, evidence.weights, noise)
     return features
 

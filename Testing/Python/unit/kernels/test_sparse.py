@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.sparse_kernels import oblique_views
 
+from DSAReconLib.kernels.sparse.clouds import PointCloud
 from DSAReconLib.kernels.sparse.descent import (
     GaussianStep,
     adam_step,
@@ -202,6 +203,33 @@ def test_neighborhood_sums_and_maxima_see_only_listed_voxels():
     np.testing.assert_allclose(neighborhood_sums(values, index, (5, 5, 5), ones), [6, 6, 2])
     np.testing.assert_allclose(neighborhood_maxima(values, index, (5, 5, 5)), [5, 5, 2])
     assert gaussian_weights(1.0).sum() == pytest.approx(1)
+
+
+def test_neighborhood_sums_of_several_values_are_those_of_each(generator):
+    index = np.argwhere(generator.random((6, 7, 8)) < 0.4).astype(np.int32)
+    values = generator.normal(size=(3, len(index))).astype(np.float32)
+    weights = gaussian_weights(0.8)
+    each = [neighborhood_sums(np.ascontiguousarray(row), index, (6, 7, 8), weights) for row in values]
+    np.testing.assert_allclose(neighborhood_sums(values, index, (6, 7, 8), weights), each, rtol=1e-5, atol=1e-6)
+
+
+def test_neighbors_in_a_cloud_are_all_within_reach_and_no_others(generator):
+    points, mass = generator.uniform(-4, 5, (400, 3)), generator.uniform(0.5, 2, 400)
+    direction = generator.normal(size=(400, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    cloud = PointCloud(points, mass, 1.3)
+    offset = points[None] - points[:, None]
+    distance2 = (offset**2).sum(-1)
+    near = np.where(distance2 <= 1.3**2, mass, 0)
+    weight = near * np.exp(-0.5 * distance2 / 0.6**2)
+    sums = cloud.moments(0.6)
+    np.testing.assert_allclose(sums[0], weight.sum(1), rtol=1e-9)
+    np.testing.assert_allclose(sums[1:4], np.einsum("nm,nma->an", weight, offset), atol=1e-9)
+    products = np.einsum("nm,nma,nmb->abn", weight, offset, offset)
+    np.testing.assert_allclose(sums[4:], products[np.triu_indices(3)], atol=1e-9)
+    along = np.einsum("nma,na->nm", offset, direction)
+    counted = near * np.exp(-0.5 * (along / 0.6) ** 2) * (distance2 - along**2 < 0.8**2)
+    np.testing.assert_allclose(cloud.mass_along(direction, 0.6, 0.8), counted.sum(1), rtol=1e-9)
 
 
 def test_a_line_may_bend_and_ends_count_half():
