@@ -9,10 +9,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _proximal_step(extrapolated, current, gradient, curvature, penalty, progress):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Extrapolated <- max(extrapolated - (gradient + penalty) / curvature, 0); progress = restart test."""
     for k in prange(extrapolated.shape[0]):
@@ -25,7 +26,7 @@ def _proximal_step(extrapolated, current, gradient, curvature, penalty, progress
         progress[k] = total
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _extrapolate(updated, current, momentum):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """(updated, current) <- (updated + momentum (updated - current), updated)."""
     for k in prange(updated.shape[0]):
@@ -70,7 +71,7 @@ class GaussianStep:
         return first, second
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _adam(parameters, gradient, first, second, rates, beta1, beta2, correction1, correction2):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     block = 1024
     for task in prange((parameters.shape[0] + block - 1) // block):
@@ -83,7 +84,7 @@ def _adam(parameters, gradient, first, second, rates, beta1, beta2, correction1,
                 parameters[n, k] -= rates[n, k] * first[n, k] * correction1 / size
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _gaussian_step(shapes, coefficients, gradients, moments, rates, bounds, pace, floor, mass, decays):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     by_shape, by_coefficient = gradients
     first, second, first_k, second_k = moments
@@ -112,7 +113,7 @@ def _gaussian_step(shapes, coefficients, gradients, moments, rates, bounds, pace
             shapes[n, 3] = min(max(shapes[n, 3], bounds[0]), bounds[1])
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _huber_slopes(residual, data, weights, limit, squares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for row in prange(residual.shape[0]):
         total = np.float32(0)

@@ -20,6 +20,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from DSAReconLib.kernels import lanes
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
 from DSAReconLib.kernels.lanes import LANES, MARGIN, OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
@@ -169,7 +170,7 @@ def _gradients(points, sigmas, amplitudes, records, aperture, images, rows, colu
         shape_out[start:stop] = by_shape[:, : stop - start].T
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _voxelize(means, sigmas, coefficients, order, slices, origin, spacing, index, members, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     depth, height, width = index.shape
     for k in prange(depth):

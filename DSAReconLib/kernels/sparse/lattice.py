@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 _BLOCK = 1024
@@ -28,7 +29,7 @@ def _locate(points, start, stop, origin, step, shape, first, shares):  # type: i
         first[n - start] = node
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _read(points, origin, step, shape, nodes, block, values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     sheet, row = shape[1] * shape[2], shape[2]
     for task in prange((points.shape[0] + block - 1) // block):
@@ -47,7 +48,7 @@ def _read(points, origin, step, shape, nodes, block, values):  # type: ignore[no
                 values[field, start + m] = near + x * (far - near)
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _spread(points, origin, step, shape, values, block, nodes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     sheet, row = shape[1] * shape[2], shape[2]
     for field in prange(nodes.shape[0]):

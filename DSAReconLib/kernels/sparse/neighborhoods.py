@@ -11,13 +11,14 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 _BEND_COSINE_MAX = -0.6
 """Both halves of a line may bend by up to 53 degrees against each other."""
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _sums(volume, index, weights, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     size = weights.shape[0]
     for n in prange(index.shape[0]):
@@ -32,7 +33,7 @@ def _sums(volume, index, weights, sums):  # type: ignore[no-untyped-def]  # noqa
         sums[n] = total
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _sums_of_rows(number, index, weights, values, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     size = weights.shape[0]
     for n in prange(index.shape[0]):
@@ -48,7 +49,7 @@ def _sums_of_rows(number, index, weights, values, sums):  # type: ignore[no-unty
                             sums[n, q] += weight * values[other, q]
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _maxima(volume, index, maxima):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for n in prange(index.shape[0]):
         z, y, x = index[n, 0], index[n, 1], index[n, 2]
@@ -60,7 +61,7 @@ def _maxima(volume, index, maxima):  # type: ignore[no-untyped-def]  # noqa: ANN
         maxima[n] = largest
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _line_means(volume, index, steps, weights, opposite, means):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     directions, length = weights.shape
     for n in prange(index.shape[0]):

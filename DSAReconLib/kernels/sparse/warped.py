@@ -6,10 +6,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _curves(coefficients, table, place, values, slopes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for n in prange(coefficients.shape[0]):
         for view in range(table.shape[0]):
@@ -23,7 +24,7 @@ def _curves(coefficients, table, place, values, slopes):  # type: ignore[no-unty
             slopes[view, n] = after - before
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, **JIT_OPTIONS)
 def _gradient(table, place, gradient, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for n in prange(result.shape[0]):
         for view in range(table.shape[0]):

@@ -65,7 +65,7 @@ def _best_window(samples, images, record, x, y, z, stops, floor):  # type: ignor
     return floor
 
 
-@njit(parallel=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, cache=True)
+@njit(parallel=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, error_model="numpy", cache=True)
 def _window_scores(points, images, records, stops, threshold, scores):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     block = 2048
     for task in prange((points.shape[1] + block - 1) // block):
