@@ -65,7 +65,7 @@ class SparseProjector:
     def at(self, voxels: NDArray[np.intp]) -> SparseProjector:
         """Operator of the voxels with the given numbers (n,); shares the views."""
         part = self[:]
-        part._points = self.kernels.array(np.ascontiguousarray(self.kernels.host(self._points)[:, voxels]))
+        part._points = self.kernels.array(np.take(self.kernels.host(self._points), voxels, axis=1))
         return part
 
     def __call__(self, values: Array) -> Array:

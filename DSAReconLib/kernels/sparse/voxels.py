@@ -288,6 +288,36 @@ def descend(
         _descend(*place, state, majorizer, np.float32(gradient_scale), np.float32(momentum))
 
 
+def pixel_shares(
+    points: NDArray[np.float32], volume_mm3: float, record: NDArray[np.float32], detector_shape: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Which pixels of one view see each voxel, and how much of it: what :func:`splat_voxels` adds up.
+
+    Parameters
+    ----------
+    points, volume_mm3
+        As in :func:`splat_voxels`.
+    record
+        Of the view (17,).
+    detector_shape
+        Rows and columns.
+
+    Returns
+    -------
+    pixels : (N, 4)
+        Flat index of the four pixels.
+    shares : (N, 4)
+        Line integral there of a voxel of attenuation 1/mm; 0 for voxels that miss the pixel array.
+    """
+    (rows, columns), count = detector_shape, points.shape[1]
+    corner, place = np.empty(count, np.int32), np.empty((3, count), np.float32)
+    _locate(points, 0, count, record, rows, columns, np.float32(volume_mm3), corner, place)
+    right, down, mass = place
+    low, high = mass * (1 - down), mass * down
+    shares = np.stack([low * (1 - right), low * right, high * (1 - right), high * right], 1)
+    return corner[:, None] + np.array([0, 1, columns, columns + 1], np.int32), shares
+
+
 def _check(
     points: NDArray[np.float32],
     values: NDArray[np.float32],

@@ -16,6 +16,7 @@ from scipy import ndimage
 from DSAReconLib.acquisition.corrections import rolled_detector
 from DSAReconLib.acquisition.registration import mean_radius_px
 from DSAReconLib.geometry import ConeBeamGeometry
+from DSAReconLib.kernels.sparse.movement import MovementSums, movement_sums
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.scatter import updated_share, without_scatter
 from DSAReconLib.reconstruction import DetectorMotion
@@ -101,8 +102,11 @@ def updated_movement(raw: Evidence, calibration: Calibration, model: NDArray[np.
     rotation of the patient stay: such a rotation would also turn what is seen out of the plane of the image.
     """
     evidence = calibrated(raw, calibration)
+    centers, radius = _centers_of_turn(evidence.geometry), mean_radius_px(evidence.geometry.detector_shape)
+    measured, limit = (evidence.line_integrals, evidence.weights), _HUBER_NOISE * raw.noise
+    sums = movement_sums(model, *measured, limit=limit, centers_px=centers, radius_px=radius)
     for free in (3, 2):
-        steps, errors = _misalignment(evidence, model, free)
+        steps, errors = _misalignment(sums, raw.noise, free)
         known = np.isfinite(errors).all(1)
         if known.any() and _significant((steps[known] / errors[known]) ** 2):
             # views without contrast know nothing of their shift: shrink by the prior
@@ -144,30 +148,18 @@ def _significant(squares: NDArray[np.float64]) -> bool:
     return float(squares[:, 2].mean()) >= max(_TURN_SIGNIFICANCE**2, shift)
 
 
-def _misalignment(
-    evidence: Evidence, model: NDArray[np.float32], free: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _misalignment(sums: MovementSums, noise: float, free: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The first ``free`` of shift along rows, columns and turn of each view (V, free), and their errors."""
-    steps, errors = np.zeros((len(evidence), free)), np.full((len(evidence), free), np.inf)
-    limit = _HUBER_NOISE * evidence.noise
-    radius, centers = mean_radius_px(evidence.geometry.detector_shape), _centers_of_turn(evidence.geometry)
-    row, column = np.ogrid[: model.shape[1], : model.shape[2]]
-    for view, image in enumerate(model):
-        along, across = np.gradient(image.astype(float))
-        turn = ((column - centers[view, 1]) * along - (row - centers[view, 0]) * across) / radius
-        slopes = (along, across, turn)
-        gradient = np.stack(slopes[:free]).reshape(free, -1)
-        residual = (evidence.line_integrals[view] - image).ravel()
-        weights = evidence.weights[view].ravel() / np.maximum(1, np.abs(residual) / limit)
-        information = (gradient * weights) @ gradient.T
+    steps, errors = np.zeros((len(sums.right), free)), np.full((len(sums.right), free), np.inf)
+    for view, information in enumerate(sums.information[:, :free, :free]):
         if np.linalg.cond(information) > 1e4:
             continue
         inverse = np.linalg.inv(information)
-        steps[view] = -inverse @ ((gradient * weights) @ residual)
+        steps[view] = -inverse @ sums.right[view, :free]
         # what the model misses is no noise, but moves the estimate just as well
-        steepness = (gradient[:2] ** 2).sum(0) * weights
-        misfit = np.sqrt((steepness * residual**2).sum() / max(float(steepness.sum()), 1e-12))
-        errors[view] = max(evidence.noise, float(misfit)) * np.sqrt(np.diag(inverse))
+        steepness = float(np.trace(information[:2, :2]))
+        misfit = np.sqrt(sums.misfit[view] / max(steepness, 1e-12))
+        errors[view] = max(noise, float(misfit)) * np.sqrt(np.diag(inverse))
     return steps, errors
 
 

@@ -63,6 +63,11 @@ class Evidence:
         detector_pixel_mm = float(np.linalg.norm(self.geometry.detector_u_mm[0]))
         return scatter_images(self.line_integrals, self.weights, self.counting_share, detector_pixel_mm)
 
+    @cached_property
+    def scatter_free(self) -> dict[float, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Line integrals and weights without scatter, of the share asked for last: several steps ask for the same."""
+        return {}
+
     def select(self, views: ArrayLike) -> Evidence:
         """The given views only."""
         index = np.asarray(views)

@@ -8,6 +8,7 @@ errors instead and rises too slowly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.optimize import nnls
 
 from DSAReconLib.kernels.sparse.neighborhoods import neighborhood_sums
 from DSAReconLib.kernels.sparse.views import view_records
+from DSAReconLib.kernels.sparse.voxels import pixel_shares
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.support import Support
 from DSAReconLib.methods.transit.transit_model import InletCurve, transit_basis
@@ -29,7 +31,6 @@ _LONG_INTERVAL_S = 0.6
 _REGION_MM = 6.0
 _NEIGHBOR_REGIONS = 1.6
 _REGIONS_MAX = 200
-_REGIONS_AT_ONCE = 20
 _ROUNDS = 15
 _KNOTS = 61
 _SMOOTHNESS = 0.1
@@ -162,16 +163,17 @@ def _regions(
     inside = label >= 0
     projector = SparseProjector(support.points_mm[~inside], support.spacing_mm, evidence.geometry, evidence.kernels)
     basis = transit_basis(inlet, delays_s).at(evidence.times_s)
-    rest = evidence.line_integrals - projector.project(basis, np.ascontiguousarray(coefficients[:, ~inside]))
+    rest = evidence.line_integrals - projector.project(basis, np.compress(~inside, coefficients, axis=1))
     order = np.flatnonzero(inside)[np.argsort(label[inside], kind="stable")]
     number, filling = label[order], coefficients[:, order].sum(0)
     points = support.points_mm[order]
+    voxels, shape = np.ascontiguousarray(points.T), evidence.geometry.detector_shape
     gram, right = [], []
-    for view in range(len(evidence)):
+    for view, record in enumerate(view_records(evidence.geometry)):
         progress.check_cancelled()
-        images = _region_images(evidence, view, points, filling, number, support.spacing_mm)
-        seen = images.any(0)
-        images, weights = images[:, seen], evidence.weights[view].ravel()[seen]
+        footprints = pixel_shares(voxels, support.spacing_mm**3, record, shape)
+        images, seen = _region_images(footprints, filling, number, math.prod(shape))
+        weights = evidence.weights[view].ravel()[seen]
         gram.append((images * weights) @ images.T)
         right.append(images @ (weights * rest[view].ravel()[seen]))
     mass = np.bincount(number, filling)
@@ -181,27 +183,22 @@ def _regions(
 
 
 def _region_images(
-    evidence: Evidence,
-    view: int,
-    points_mm: NDArray[np.float32],
+    footprints: tuple[NDArray[np.int32], NDArray[np.float32]],
     filling: NDArray[np.float32],
     number: NDArray[np.int64],
-    spacing_mm: float,
-) -> NDArray[np.float32]:
-    """Images (R, pixels) of every region in one view; voxels in the order of their region's number."""
-    kernels, record = evidence.kernels, view_records(evidence.geometry)[view]
-    images = []
-    for first in range(0, int(number[-1]) + 1, _REGIONS_AT_ONCE):
-        start, stop = np.searchsorted(number, [first, first + _REGIONS_AT_ONCE])
-        row = number[start:stop] - first
-        values = np.zeros((int(row[-1]) + 1, stop - start), np.float32)
-        values[row, np.arange(stop - start)] = filling[start:stop]
-        points = kernels.array(np.ascontiguousarray(points_mm[start:stop].T, np.float32))
-        same_view = np.ascontiguousarray(np.broadcast_to(record, (len(values), len(record))))
-        shape = evidence.geometry.detector_shape
-        splats = kernels.splat_voxels(points, kernels.array(values), spacing_mm**3, same_view, shape)
-        images.append(kernels.host(splats).reshape(len(values), -1))
-    return np.concatenate(images)
+    pixels: int,
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Images (R, P) of every region at the pixels (P,) that see any, out of so many, from the voxels' footprints."""
+    seen_by, shares = footprints
+    known = np.zeros(pixels, bool)
+    known[seen_by[shares.any(1)]] = True
+    seen = np.flatnonzero(known)
+    place = np.zeros(pixels, np.intp)
+    place[seen] = np.arange(len(seen))
+    shape = int(number[-1]) + 1, len(seen)
+    entry = number[:, None] * len(seen) + place[seen_by]
+    images = np.bincount(entry.ravel(), (shares * filling[:, None]).ravel(), math.prod(shape))
+    return images[: math.prod(shape)].reshape(shape).astype(np.float32), seen
 
 
 def _stiffness(center_mm: Values) -> Values:

@@ -32,7 +32,7 @@ def voxel_volume(solution: TransitSolution, basis: TemporalBasis) -> DynamicVolu
     """Volume of the voxel stage, without the empty voxels."""
     keep = solution.filling > _KEEP_FILLING
     support = solution.support.subset(keep)
-    return DynamicVolume(support.grid, np.ascontiguousarray(solution.coefficients[:, keep]), basis, support.flat_index)
+    return DynamicVolume(support.grid, np.compress(keep, solution.coefficients, axis=1), basis, support.flat_index)
 
 
 def gaussian_volume(state: GaussianState, basis: TemporalBasis, box: VolumeGrid, spacing_mm: float) -> DynamicVolume:

@@ -32,10 +32,13 @@ def without_scatter(evidence: Evidence, share: float) -> tuple[Image, Image]:
     """
     if share <= 0:
         return evidence.line_integrals, evidence.weights
-    values, primary = scatter.without_scatter(evidence.line_integrals, evidence.scatter_images, share)
-    values[evidence.weights <= 0] = 0
-    # the noise of the fill frame grows relative to what is left of it
-    return values, evidence.weights * primary**2
+    if share not in evidence.scatter_free:
+        values, primary = scatter.without_scatter(evidence.line_integrals, evidence.scatter_images, share)
+        values[evidence.weights <= 0] = 0
+        evidence.scatter_free.clear()
+        # the noise of the fill frame grows relative to what is left of it
+        evidence.scatter_free[share] = values, evidence.weights * primary**2
+    return evidence.scatter_free[share]
 
 
 def updated_share(evidence: Evidence, calibrated: Evidence, model: Image, share: float) -> float:

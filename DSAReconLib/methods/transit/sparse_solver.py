@@ -88,7 +88,9 @@ class LinearProblem:
 
     def curvature(self) -> Array:
         """Diagonal majorizer B^T A^T W A B 1 (K, N) of the Hessian."""
-        images = self.projector.project(self.basis, self.kernels.full(self.shape, 1.0, like=self.images))
+        # coefficients of 1 mix to the same value everywhere
+        ones = self.kernels.full((1, self.shape[1]), 1.0, like=self.images)
+        images = self.projector.project(self.basis.sum(1).reshape(-1, 1), ones)
         images *= self.weights
         curvature = self.projector.backproject(self.basis, images)
         curvature += 1e-6 * (float(curvature.max()) if self.shape[1] else 0.0) + 1e-20
@@ -147,7 +149,7 @@ def _parts(problem: LinearProblem, subsets: int) -> list[LinearProblem]:
 
 def _columns(kernels: SparseKernels, array: Array, columns: NDArray[np.intp]) -> Array:
     """Some columns of an array (K, N)."""
-    return kernels.array(np.ascontiguousarray(kernels.host(array)[:, columns]))
+    return kernels.array(np.take(kernels.host(array), columns, axis=1))
 
 
 def _subset_passes(

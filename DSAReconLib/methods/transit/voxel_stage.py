@@ -151,7 +151,7 @@ def pruned(solution: TransitSolution) -> TransitSolution:
         support.subset(keep).cropped(),
         solution.inlet,
         solution.delays_s,
-        np.ascontiguousarray(solution.coefficients[:, keep]),
+        np.compress(keep, solution.coefficients, axis=1),
     )
 
 

@@ -14,6 +14,7 @@ from DSAReconLib.kernels.sparse.descent import (
     proximal_step,
 )
 from DSAReconLib.kernels.sparse.gaussians import gaussian_gradients, render_gaussians, voxelize_gaussians
+from DSAReconLib.kernels.sparse.movement import movement_sums
 from DSAReconLib.kernels.sparse.neighborhoods import (
     gaussian_weights,
     line_means,
@@ -21,6 +22,7 @@ from DSAReconLib.kernels.sparse.neighborhoods import (
     neighborhood_sums,
 )
 from DSAReconLib.kernels.sparse.views import view_records
+from DSAReconLib.kernels.sparse.voxels import pixel_shares
 from DSAReconLib.kernels.sparse.windows import OUTSIDE, window_scores
 from DSAReconLib.operators.sparse import SparseProjector
 
@@ -65,6 +67,16 @@ def test_projection_with_a_basis_equals_projection_of_the_mixed_values(geometry,
     images = projector(basis @ coefficients)
     np.testing.assert_allclose(projector.project(basis, coefficients), images, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(projector.backproject(basis, images), basis.T @ projector.T(images), rtol=1e-4)
+
+
+def test_shares_of_the_pixels_add_up_to_the_splat(geometry, generator):
+    points = generator.uniform(-60, 60, (2000, 3)).astype(np.float32)  # many miss the pixel array
+    values = generator.random(2000, dtype=np.float32)
+    images = SparseProjector(points, 0.7, geometry)(np.tile(values, (len(geometry), 1)))
+    for image, record in zip(images, view_records(geometry)):
+        pixels, shares = pixel_shares(np.ascontiguousarray(points.T), 0.7**3, record, geometry.detector_shape)
+        summed = np.bincount(pixels.ravel(), (shares * values[:, None]).ravel(), image.size)
+        np.testing.assert_allclose(summed, image.ravel(), rtol=1e-4, atol=1e-6)
 
 
 def test_voxels_outside_the_detector_contribute_in_neither_direction(geometry):
@@ -287,3 +299,20 @@ def test_slopes_of_the_huber_loss_end_at_the_weights(generator):
     square = huber_slopes(slope, data, weights, 0.7)
     np.testing.assert_allclose(slope, weights * np.clip(missed / 0.7, -1, 1), atol=1e-6)
     assert square == pytest.approx(float((weights * missed**2).mean()), rel=1e-5)
+
+
+def test_movement_sums_are_the_normal_equations_of_shift_and_turn(generator):
+    model = np.cumsum(generator.normal(size=(2, 12, 15)), 1).astype(np.float32)
+    data, weights = model + generator.normal(size=model.shape).astype(np.float32), np.float32(model > 0)
+    centers, radius, limit = generator.uniform(0, 12, (2, 2)), 4.0, 0.7
+    sums = movement_sums(model, data, weights, limit=limit, centers_px=centers, radius_px=radius)
+    row, column = np.indices(model.shape[1:])
+    for view in range(2):
+        along, across = np.gradient(model[view].astype(float))
+        turn = ((column - centers[view, 1]) * along - (row - centers[view, 0]) * across) / radius
+        slopes, residual = np.stack([along, across, turn]).reshape(3, -1), (data - model)[view].ravel()
+        trust = weights[view].ravel() / np.maximum(1, np.abs(residual) / limit)
+        np.testing.assert_allclose(sums.information[view], (slopes * trust) @ slopes.T, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(sums.right[view], slopes @ (trust * residual), rtol=1e-4, atol=1e-4)
+        misfit = (slopes[:2] ** 2).sum(0) @ (trust * residual**2)
+        np.testing.assert_allclose(sums.misfit[view], misfit, rtol=1e-5)
