@@ -8,11 +8,15 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from DSAReconLib.kernels import lanes
 from DSAReconLib.kernels.intrinsics import JIT_OPTIONS
+from DSAReconLib.kernels.lanes import LANES, MARGIN, OPTIONS
 from DSAReconLib.kernels.threads import kernel_launch
 
 _BLOCK = 1024
 """Points whose place in the lattice is computed once for all fields: they stay in the first-level cache."""
+_CHUNK = 4096
+"""Points summed in single precision; the sums of these are double."""
 
 
 @njit(inline="always")
@@ -48,28 +52,35 @@ def _read(points, origin, step, shape, nodes, block, values):  # type: ignore[no
                 values[field, start + m] = near + x * (far - near)
 
 
-@njit(parallel=True, **JIT_OPTIONS)
-def _spread(points, origin, step, shape, values, block, nodes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    sheet, row = shape[1] * shape[2], shape[2]
-    for field in prange(nodes.shape[0]):
-        own, given = nodes[field], values[field]
-        first, shares = np.empty(block, np.int64), np.empty((block, 3), np.float32)
-        for start in range(0, points.shape[0], block):
-            stop = min(start + block, points.shape[0])
-            _locate(points, start, stop, origin, step, shape, first, shares)
-            for m in range(stop - start):
-                a, x, y, z = first[m], shares[m, 0], shares[m, 1], shares[m, 2]
-                far = x * given[start + m]
-                near = given[start + m] - far
+@njit(parallel=True, cache=True, **OPTIONS)
+def _spread(points, origin, step, shape, values, chunk, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    fields = values.shape[0]
+    # the fields lie side by side at every node, in whole lanes
+    width = (fields + MARGIN - 1) // MARGIN * MARGIN
+    row, sheet = shape[2] * width, shape[1] * shape[2] * width
+    for task in prange(sums.shape[0]):
+        start, stop = task * chunk, min((task + 1) * chunk, points.shape[0])
+        first, shares = np.empty(chunk, np.int64), np.empty((chunk, 3), np.float32)
+        _locate(points, start, stop, origin, step, shape, first, shares)
+        nodes, given = np.zeros(shape[0] * sheet + MARGIN, np.float32), np.zeros(width + MARGIN, np.float32)
+        for m in range(stop - start):
+            for field in range(fields):
+                given[field] = values[field, start + m]
+            x, y, z = shares[m, 0], shares[m, 1], shares[m, 2]
+            for group in range(0, fields, LANES):
+                at = first[m] * width + group
+                far = x * lanes.load(given, group)
+                near = lanes.load(given, group) - far
                 for _ in range(2):
                     high = y * near
                     low = near - high
-                    own[a] += low - z * low
-                    own[a + 1] += z * low
-                    own[a + row] += high - z * high
-                    own[a + row + 1] += z * high
+                    lanes.store(nodes, at, lanes.load(nodes, at) + (low - z * low))
+                    lanes.store(nodes, at + width, lanes.load(nodes, at + width) + z * low)
+                    lanes.store(nodes, at + row, lanes.load(nodes, at + row) + (high - z * high))
+                    lanes.store(nodes, at + row + width, lanes.load(nodes, at + row + width) + z * high)
                     near = far
-                    a += sheet
+                    at += sheet
+        sums[task] = nodes[: shape[0] * sheet]
 
 
 class Lattice:
@@ -106,7 +117,9 @@ class Lattice:
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Adjoint of :meth:`read`: fields (F, G) of values (F, N)."""
-        nodes = np.zeros((len(values), self._nodes))
+        width = -(-len(values) // MARGIN) * MARGIN
+        sums = np.empty((-(-len(self._points) // _CHUNK), self._nodes * width), np.float32)
         with kernel_launch(1):
-            _spread(self._points, *self._cells, np.asarray(values, np.float32), _BLOCK, nodes)
-        return nodes.astype(np.float32)
+            _spread(self._points, *self._cells, np.asarray(values, np.float32), _CHUNK, sums)
+        nodes = sums.sum(0, dtype=float).reshape(self._nodes, width)[:, : len(values)]
+        return np.ascontiguousarray(nodes.T, np.float32)

@@ -19,18 +19,33 @@ _BEND_COSINE_MAX = -0.6
 
 
 @njit(parallel=True, **JIT_OPTIONS)
-def _sums(volume, index, weights, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    size = weights.shape[0]
-    for n in prange(index.shape[0]):
-        z, y, x = index[n, 0], index[n, 1], index[n, 2]
-        total = np.float32(0)
+def _sums(volume, index, order, slices, weights, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size, columns = weights.shape[0], volume.shape[2]
+    for z in prange(slices.shape[0] - 1):
+        own = order[slices[z] : slices[z + 1]]
+        if not len(own):
+            continue
+        low, high = np.int64(volume.shape[1]), np.int64(0)
+        for n in own:
+            low, high = min(low, np.int64(index[n, 1])), max(high, np.int64(index[n, 1]) + size)
+        # along z and y over whole rows, in which the listed voxels are scattered; along x for these alone
+        plane, line = np.zeros((high - low, columns), np.float32), np.empty(columns, np.float32)
         for k in range(size):
-            for j in range(size):
-                line = np.float32(0)
-                for i in range(size):
-                    line += weights[i] * volume[z + k, y + j, x + i]
-                total += weights[k] * weights[j] * line
-        sums[n] = total
+            for j in range(high - low):
+                for i in range(columns):
+                    plane[j, i] += weights[k] * volume[z + k, low + j, i]
+        y = np.int64(-1)
+        for n in own:
+            if index[n, 1] != y:
+                y = np.int64(index[n, 1])
+                line[:] = 0
+                for j in range(size):
+                    for i in range(columns):
+                        line[i] += weights[j] * plane[y - low + j, i]
+            total = np.float32(0)
+            for i in range(size):
+                total += weights[i] * line[index[n, 2] + i]
+            sums[n] = total
 
 
 @njit(parallel=True, **JIT_OPTIONS)
@@ -105,8 +120,10 @@ def neighborhood_sums(
             _sums_of_rows(number, index_zyx, weights, rows, many)
         return np.ascontiguousarray(many.T)
     sums = np.empty(len(index_zyx), np.float32)
-    with kernel_launch():
-        _sums(_padded(values, index_zyx, shape_zyx, radius), index_zyx, weights, sums)
+    order = np.argsort(index_zyx[:, 0], kind="stable")
+    slices = np.searchsorted(index_zyx[order, 0], np.arange(shape_zyx[0] + 1))
+    with kernel_launch(1):
+        _sums(_padded(values, index_zyx, shape_zyx, radius), index_zyx, order, slices, weights, sums)
     return sums
 
 

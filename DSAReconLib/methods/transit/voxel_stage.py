@@ -136,8 +136,9 @@ def reweighted_solution(
         solution.inlet, evidence, solution.support, solution.coefficients, solution.delays_s, progress
     )
     solution = TransitSolution(solution.support, inlet, solution.delays_s, solution.coefficients)
-    penalty = uniform_penalty(solution.support, solution.inlet.plateau, evidence, config.sparsity_mm)
-    return _solved(solution, evidence, penalty * _reweighting(solution), config.full_steps, config, progress)
+    penalty = _reweighting(solution)
+    penalty *= uniform_penalty(solution.support, solution.inlet.plateau, evidence, config.sparsity_mm)
+    return _solved(solution, evidence, penalty, config.full_steps, config, progress)
 
 
 def pruned(solution: TransitSolution) -> TransitSolution:
@@ -183,8 +184,14 @@ def _reweighting(solution: TransitSolution) -> NDArray[np.float32]:
     moment = neighborhood_sums(np.ascontiguousarray(delays @ solution.coefficients), index, shape, wide)
     mean_delay = moment / np.maximum(neighborhood_sums(filling, index, shape, wide), np.float32(1e-6))
     tolerance = _COHERENCE_PER_WIDTH * solution.inlet.width_s
-    deviation = ((delays[:, None] - mean_delay) / np.float32(tolerance)) ** 2
-    return factor * (1 + np.minimum(deviation, np.float32(_COHERENCE_MAX)))
+    factors = np.empty_like(solution.coefficients)
+    for row, delay in zip(factors, delays):  # each of which stays cached
+        np.subtract(delay, mean_delay, out=row)
+        row /= np.float32(tolerance)
+        np.minimum(np.square(row, out=row), np.float32(_COHERENCE_MAX), out=row)
+        row += 1
+        row *= factor
+    return factors
 
 
 def _solved(

@@ -218,7 +218,7 @@ def test_neighborhood_sums_and_maxima_see_only_listed_voxels():
 
 
 def test_neighborhood_sums_of_several_values_are_those_of_each(generator):
-    index = np.argwhere(generator.random((6, 7, 8)) < 0.4).astype(np.int32)
+    index = generator.permutation(np.argwhere(generator.random((6, 7, 8)) < 0.4)).astype(np.int32)
     values = generator.normal(size=(3, len(index))).astype(np.float32)
     weights = gaussian_weights(0.8)
     each = [neighborhood_sums(np.ascontiguousarray(row), index, (6, 7, 8), weights) for row in values]
