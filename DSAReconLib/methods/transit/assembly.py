@@ -52,10 +52,11 @@ def assembled(
         state = initial_gaussians(solution)
         density, gaussians = volume.coefficients, outputs.radiative_gaussians(state, basis)
     duration = evidence.duration_s
-    threshold = outputs.surface_threshold(volume, solution.inlet.plateau, duration, from_gaussians=refined)
+    bright = outputs.brightness(volume, duration)
+    threshold = outputs.surface_threshold(bright, solution.inlet.plateau, from_gaussians=refined)
     progress.check_cancelled()
     maps = outputs.hemodynamic_maps(volume, density, solution.delays_s, threshold, duration)
-    probability = outputs.vessel_probability(volume, threshold, duration)
+    probability = outputs.vessel_probability(volume, bright, threshold)
     facts = _facts(solution, state, plan, evidence) | {"scatter_share": calibration.scatter, "flow_swing": swing}
     if len(solution.support):
         model = render(state, evidence, basis, flow)

@@ -193,13 +193,11 @@ def _blocks(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _expanded(blocks: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Linear interpolation of block values to all pixels (V, R, C)."""
-    position = [(np.arange(n) + 0.5) / _BACKGROUND_BLOCK - 0.5 for n in shape[1:]]
-    result = blocks
-    for axis, place in enumerate(position, start=1):
-        place = np.clip(place, 0, blocks.shape[axis] - 1)
-        low = np.minimum(place.astype(int), blocks.shape[axis] - 2) if blocks.shape[axis] > 1 else place.astype(int)
-        high = np.minimum(low + 1, blocks.shape[axis] - 1)
-        weight = (place - low).astype(np.float32)
-        weight = weight.reshape([-1 if a == axis else 1 for a in range(3)])
-        result = np.take(result, low, axis) * (1 - weight) + np.take(result, high, axis) * weight
-    return result
+    rows, columns = (_between_blocks(*counts) for counts in zip(shape[1:], blocks.shape[1:], strict=True))
+    return np.asarray(rows @ blocks @ columns.T, np.float32)
+
+
+def _between_blocks(pixels: int, blocks: int) -> NDArray[np.float32]:
+    """Shares (pixels, blocks) of the blocks' middles in the value at each pixel along one axis."""
+    place = np.clip((np.arange(pixels) + 0.5) / _BACKGROUND_BLOCK - 0.5, 0, blocks - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(blocks)), 0).astype(np.float32)

@@ -88,10 +88,13 @@ def radiative_gaussians(state: GaussianState, basis: TemporalBasis) -> Radiative
     return RadiativeGaussians(state.means_mm, scales, quats, np.ascontiguousarray(state.coefficients.T), basis)
 
 
-def surface_threshold(volume: DynamicVolume, plateau: float, duration_s: float, *, from_gaussians: bool) -> float:
-    """Attenuation (1/mm) at which the brightest-fifth mean is cut for the vessel surface."""
-    times = np.linspace(0, duration_s, _CURVE_SAMPLES)
-    bright = volume.top_mean(times).ravel()[volume.support]
+def brightness(volume: DynamicVolume, duration_s: float) -> NDArray[np.float32]:
+    """Mean attenuation (N,) of the volume's voxels in the fifth of the run in which each is brightest, 1/mm."""
+    return volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES)).ravel()[volume.support]
+
+
+def surface_threshold(bright: NDArray[np.float32], plateau: float, *, from_gaussians: bool) -> float:
+    """Attenuation (1/mm) at which the brightness (N,) is cut for the vessel surface."""
     bright = bright[bright > _REFERENCE_FLOOR * plateau]
     if not bright.size:
         return 0.25 * plateau
@@ -99,9 +102,8 @@ def surface_threshold(volume: DynamicVolume, plateau: float, duration_s: float, 
     return factor * float(np.percentile(bright, _REFERENCE_PERCENTILE))
 
 
-def vessel_probability(volume: DynamicVolume, threshold: float, duration_s: float) -> NDArray[np.float32]:
-    """Volume (z, y, x) in [0, 1]; 0.5 at the surface threshold."""
-    bright = volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES)).ravel()[volume.support]
+def vessel_probability(volume: DynamicVolume, bright: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """Volume (z, y, x) in [0, 1] from the brightness (N,); 0.5 at the surface threshold."""
     powered = (bright / np.float32(threshold)) ** np.float32(_PROBABILITY_STEEPNESS)
     return volume.scatter(powered / (1 + powered))
 

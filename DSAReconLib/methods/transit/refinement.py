@@ -173,8 +173,8 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
         Weighted root mean square residual of the step's views in units of the noise.
     """
     kernels, part = plan.evidence.kernels, plan.evidence.select(plan.views(state.step))
-    curves = kernels.array(plan.basis.at(part.times_s))
     swung = None if plan.flow is None else _swung(part, state, plan.basis, plan.flow)
+    curves = None if swung else kernels.array(plan.basis.at(part.times_s))
     records, amplitudes = view_records(part.geometry), swung.amplitudes if swung else curves @ state.coefficients.T
     shape = part.geometry.detector_shape
     slope = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
