@@ -58,9 +58,12 @@ class SparseKernels:
 
     def slice_points(self, grid: VolumeGrid, start: int, stop: int) -> Array:
         """Voxel centers (3, n), mm, of the slices ``start`` ... ``stop - 1`` of a grid, in C order."""
-        index = np.indices((stop - start, *grid.shape_zyx[1:]), np.int32).reshape(3, -1)
-        index[0] += start
-        return (index[::-1].T * grid.spacing_mm[0] + np.array(grid.origin_mm)).astype(np.float32).T.copy()
+        _, rows, columns = grid.shape_zyx
+        points = np.empty((3, stop - start, rows, columns), np.float32)
+        index = np.arange(columns), np.arange(rows)[:, None], np.arange(start, stop)[:, None, None]
+        for axis, origin in enumerate(grid.origin_mm):
+            points[axis] = index[axis] * grid.spacing_mm[0] + origin
+        return points.reshape(3, -1)
 
     def window_scores(
         self, points: Array, images: Array, records: Array, window_stops: NDArray[np.int32], threshold: float

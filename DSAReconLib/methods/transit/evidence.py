@@ -13,6 +13,7 @@ from DSAReconLib.acquisition import Angiogram
 from DSAReconLib.acquisition.scatter import ScatterImages, scatter_images
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.backend import CPU_KERNELS, SparseKernels
+from DSAReconLib.kernels.sparse.views import view_records
 
 _WEIGHT_MAX = 4.0
 _SAMPLE_PIXELS = 2_000_000
@@ -56,6 +57,11 @@ class Evidence:
     def pixel_mm(self) -> float:
         """Pixel size at the isocenter, mm (geometric mean of rows and columns)."""
         return math.sqrt(math.prod(self.geometry.isocenter_pixel_mm))
+
+    @cached_property
+    def records(self) -> NDArray[np.float32]:
+        """Poses (V, 17) as the kernels read them, asked for at every step of the refinement."""
+        return view_records(self.geometry)
 
     @cached_property
     def scatter_images(self) -> ScatterImages:

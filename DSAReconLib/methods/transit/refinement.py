@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DSAReconLib.geometry import VolumeGrid
-from DSAReconLib.kernels.sparse.backend import Array
+from DSAReconLib.kernels.sparse.backend import Array, SparseKernels
 from DSAReconLib.kernels.sparse.descent import GaussianStep
-from DSAReconLib.kernels.sparse.views import view_records
 from DSAReconLib.methods.transit.confidence import confidence_values
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.unsteady import Modulated, UnsteadyFlow, modulated, update_flow
@@ -172,21 +171,22 @@ def refine_step(state: GaussianState, plan: RefinementPlan) -> tuple[GaussianSta
     residual : float
         Weighted root mean square residual of the step's views in units of the noise.
     """
-    kernels, part = plan.evidence.kernels, plan.evidence.select(plan.views(state.step))
-    swung = None if plan.flow is None else _swung(part, state, plan.basis, plan.flow)
-    curves = None if swung else kernels.array(plan.basis.at(part.times_s))
-    records, amplitudes = view_records(part.geometry), swung.amplitudes if swung else curves @ state.coefficients.T
-    shape = part.geometry.detector_shape
+    evidence, views = plan.evidence, plan.views(state.step)
+    kernels, times, records = evidence.kernels, evidence.times_s[views], evidence.records[views]
+    swung = None if plan.flow is None else _swung(kernels, times, state, plan.basis, plan.flow)
+    curves = None if swung else kernels.array(plan.basis.at(times))
+    amplitudes = swung.amplitudes if swung else curves @ state.coefficients.T
+    shape = evidence.geometry.detector_shape
     slope = kernels.render_gaussians(state.shapes, amplitudes, records, shape, APERTURE_PX2)
-    limit = _HUBER_NOISE * part.noise
-    square = kernels.huber_slopes(slope, kernels.array(part.line_integrals), kernels.array(part.weights), limit)
+    data, weights = kernels.array(evidence.line_integrals[views]), kernels.array(evidence.weights[views])
+    square = kernels.huber_slopes(slope, data, weights, _HUBER_NOISE * evidence.noise)
     by_shape, by_amplitude = kernels.gaussian_gradients(state.shapes, amplitudes, records, slope, APERTURE_PX2)
     by_coefficient = _follow_flow(state, plan, swung, by_amplitude) if swung else by_amplitude.T @ curves
-    _update(state, plan, (by_shape, by_coefficient), len(part))
+    _update(state, plan, (by_shape, by_coefficient), len(views))
     state.step += 1
     if plan.review(state.step):
         state = _pruned(state.moved(kernels.host), plan).moved(kernels.array)
-    return state, math.sqrt(square) / part.noise
+    return state, math.sqrt(square) / evidence.noise
 
 
 def _pruned(state: GaussianState, plan: RefinementPlan) -> GaussianState:
@@ -235,14 +235,19 @@ def amplitudes_at(evidence: Evidence, state: GaussianState, basis: TemporalBasis
     kernels = evidence.kernels
     if flow is None:
         return kernels.array(basis.at(evidence.times_s)) @ kernels.array(state.coefficients).T
-    return _swung(evidence, state, basis, flow).amplitudes
+    return _swung(kernels, evidence.times_s, state, basis, flow).amplitudes
 
 
-def _swung(evidence: Evidence, state: GaussianState, basis: TemporalBasis, flow: UnsteadyFlow) -> Modulated:
-    """The Gaussians' amplitudes at the times of the views under unsteady flow."""
-    kernels = evidence.kernels
+def _swung(
+    kernels: SparseKernels,
+    times_s: NDArray[np.float64],
+    state: GaussianState,
+    basis: TemporalBasis,
+    flow: UnsteadyFlow,
+) -> Modulated:
+    """The Gaussians' amplitudes at the times of the views (V,) under unsteady flow."""
     coefficients, shapes = kernels.array(state.coefficients), kernels.array(state.shapes)
-    return modulated(flow, coefficients, shapes, basis, evidence.times_s, kernels)
+    return modulated(flow, coefficients, shapes, basis, times_s, kernels)
 
 
 def _follow_flow(state: GaussianState, plan: RefinementPlan, swung: Modulated, by_amplitude: Array) -> Array:
@@ -261,7 +266,7 @@ def render(
     """Line integrals (V, R, C) of the Gaussians at the views of ``evidence``."""
     kernels, shape = evidence.kernels, evidence.geometry.detector_shape
     amplitudes = amplitudes_at(evidence, state, basis, flow)
-    records = view_records(evidence.geometry)
+    records = evidence.records
     return kernels.host(kernels.render_gaussians(kernels.array(state.shapes), amplitudes, records, shape, APERTURE_PX2))
 
 
