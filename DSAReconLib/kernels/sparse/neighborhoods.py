@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -15,12 +16,6 @@ from DSAReconLib.kernels.threads import kernel_launch
 
 _BEND_COSINE_MAX = -0.6
 """Both halves of a line may bend by up to 53 degrees against each other."""
-
-
-@njit(**JIT_OPTIONS)
-def _place(values, index, radius, volume):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for n in range(index.shape[0]):
-        volume[index[n, 0] + radius, index[n, 1] + radius, index[n, 2] + radius] = values[n]
 
 
 @njit(parallel=True, **JIT_OPTIONS)
@@ -189,6 +184,7 @@ def _padded(
     values: NDArray[Any], index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int], radius: int
 ) -> NDArray[Any]:
     """Dense volume of the values with ``radius`` zeros on every side."""
-    volume = np.zeros([n + 2 * radius for n in shape_zyx], values.dtype)
-    _place(values, index_zyx, radius, volume)
-    return volume
+    shape = tuple(n + 2 * radius for n in shape_zyx)
+    volume = np.zeros(math.prod(shape), values.dtype)
+    volume[np.ravel_multi_index(tuple((index_zyx + radius).T), shape)] = values
+    return volume.reshape(shape)
