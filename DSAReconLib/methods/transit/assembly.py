@@ -18,7 +18,7 @@ from DSAReconLib.methods.transit.assumptions import (
 from DSAReconLib.methods.transit.branches import CONFIDENT, branch_confidence, vessel_branches
 from DSAReconLib.methods.transit.calibration import Calibration, detector_motion
 from DSAReconLib.methods.transit.concentration import concentrated
-from DSAReconLib.methods.transit.confidence import confidence_map
+from DSAReconLib.methods.transit.confidence import Sights, probabilities
 from DSAReconLib.methods.transit.evidence import Evidence
 from DSAReconLib.methods.transit.flow_swing import flow_swing
 from DSAReconLib.methods.transit.phases import injection_phases
@@ -101,9 +101,10 @@ def _checked(
     structure = structure_in_noise(evidence, model)
     # what is left beside the vessels can imitate one as noise can
     doubtful = replace(evidence, noise=evidence.noise * max(1.0, structure))
-    confidence = confidence_map(volume, doubtful, model)
+    sights = Sights(volume, doubtful, model)
+    confidence = volume.scatter(probabilities(sights))
     branches = vessel_branches(probability >= 0.5)
-    each = branch_confidence(branches, confidence, volume.grid.spacing_mm[0])
+    each = branch_confidence(branches, sights)
     spread = np.concatenate([np.zeros(1, np.float32), each])[branches.labels]
     facts = {
         "structure_in_noise": structure,

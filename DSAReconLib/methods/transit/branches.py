@@ -10,18 +10,18 @@ from scipy import ndimage
 from scipy.sparse import coo_array, csgraph
 from scipy.spatial import cKDTree
 
+from DSAReconLib.methods.transit.confidence import NEIGHBORHOOD, Sights, transverse_evidence
+
 CONFIDENT = 0.95
 """A branch with at least this confidence is flagged confident."""
 _TOUCHING = np.ones((3, 3, 3), np.uint8)
-_INTERCEPT = -1.9
-_SLOPES = np.array([1.51, 0.35])
-"""Logistic regression of "most of the center line lies in a true vessel" on the features.
+_INTERCEPT, _SLOPE = -1.70, 1.66
+"""Logistic regression of "most of the center line lies in a true vessel" on log(1 + signal to noise).
 
-Two simulated carotid trees seen in 30 and 10 views; the fitted intercept (-1.26) is lowered: the
-ghosts that survive the refinement are those that look most like vessels, and of the branches at 0.95
-of a carotid and an AVM tree in 10 views only 98 % existed.
+18 reconstructions of eleven simulated scans (trees, AVMs, an aneurysm; matched flow, advection, two
+phases, blush), 11 from 30 and 7 from 10 views. The fitted intercept (-1.90) is raised: the highest
+values understate. Of scans left out of the fit 99.4 % of the branches at 0.95 exist.
 """
-_LENGTH_MM = 5.0
 _NEIGHBOR = 1.8
 """Voxels that share a corner are at most 1.73 voxels apart."""
 _STUB_RADII = 1.5
@@ -70,35 +70,24 @@ def vessel_branches(mask: NDArray[np.bool_]) -> VesselBranches:
     return VesselBranches(labels, skeleton)
 
 
-def branch_confidence(
-    branches: VesselBranches, confidence: NDArray[np.float32], spacing_mm: float
-) -> NDArray[np.float32]:
-    """Probability (B,) that a branch exists, from the voxels' confidence (z, y, x); at most 1/2 for single voxels."""
-    features = branch_features(branches, confidence, spacing_mm)
-    score = features @ _SLOPES + _INTERCEPT
-    lone = features[:, 1] < np.log1p(1.5 * spacing_mm / _LENGTH_MM)
-    score[lone] = np.minimum(score[lone], 0)
-    return (1 / (1 + np.exp(-score))).astype(np.float32)
+def branch_confidence(branches: VesselBranches, sights: Sights) -> NDArray[np.float32]:
+    """Probability (B,) that a branch exists; at most 1/2 for single voxels.
 
-
-def branch_features(
-    branches: VesselBranches, confidence: NDArray[np.float32], spacing_mm: float
-) -> NDArray[np.float64]:
-    """Features (B, 2) of the branches, from the voxels' confidence (z, y, x).
-
-    1. Median log odds of the voxels on the center line.
-    2. log(1 + length / 5 mm).
+    A logistic function of the logarithm of its signal to noise: all :func:`transverse_evidence`
+    for the voxels on its center line together. The support of ``sights`` contains the branches.
     """
-    flat = branches.skeleton.ravel()
-    listed = np.flatnonzero(flat)
-    owner = flat[listed]
-    probability = np.clip(confidence.ravel()[listed].astype(float), 1e-4, 1 - 1e-4)
-    order = np.lexsort((probability, owner))
-    probability, owner = probability[order], owner[order]
-    every = np.arange(1, len(branches) + 1)
-    start, count = np.searchsorted(owner, every), np.bincount(owner, minlength=len(branches) + 1)[1:]
-    median = probability[start + (count - 1) // 2] if len(branches) else np.empty(0)
-    return np.stack([np.log(median / (1 - median)), np.log1p(count * spacing_mm / _LENGTH_MM)], -1)
+    voxels = np.flatnonzero(branches.skeleton)
+    owner = branches.skeleton.ravel()[voxels]
+    count = len(branches) + 1
+    length, size = np.bincount(owner, minlength=count), np.bincount(branches.labels.ravel(), minlength=count)
+    diameter = 2 * np.sqrt(size / np.maximum(length, 1) / np.pi)
+    width = np.maximum(diameter / NEIGHBORHOOD, 1).astype(np.float32)
+    order = np.argsort(sights.support)
+    listed = order[np.searchsorted(sights.support, voxels, sorter=order)]
+    evidence = np.bincount(owner, transverse_evidence(sights, listed, width[owner]), count)
+    score = _INTERCEPT + _SLOPE * np.log1p(np.sqrt(np.maximum(evidence, 0)))
+    score[length < 2] = np.minimum(score[length < 2], 0)
+    return (1 / (1 + np.exp(-score[1:]))).astype(np.float32)
 
 
 def _center_points(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
