@@ -53,7 +53,7 @@ def assembled(
         density, gaussians = volume.coefficients, outputs.radiative_gaussians(state, basis)
     duration = evidence.duration_s
     bright = outputs.brightness(volume, duration)
-    threshold = outputs.surface_threshold(bright, solution.inlet.plateau, from_gaussians=refined)
+    threshold = outputs.surface_threshold(bright, solution.inlet.plateau)
     progress.check_cancelled()
     maps = outputs.hemodynamic_maps(volume, density, solution.delays_s, threshold, duration)
     probability = outputs.vessel_probability(volume, bright, threshold)

@@ -17,9 +17,8 @@ from DSAReconLib.reconstruction import DynamicVolume, RadiativeGaussians, Tempor
 
 _KEEP_FILLING = 3e-3
 _MARGIN_MM = 2.0
-_REFERENCE_PERCENTILE = 99.5
-_REFERENCE_FLOOR = 0.07
-_GAUSSIAN_THRESHOLD, _VOXEL_THRESHOLD = 0.16, 0.25
+_SURFACE = 0.34
+"""Of the mean attenuation: Dice lay within 0.01 of the best cut's in 39 of 41 results, of Gaussians or voxels alone."""
 _OUTPUT_VOXELS, _OUTPUT_MIN_MM, _OUTPUT_MAX_MM = 0.75, 0.4, 0.5
 """Gaussians are finer than the voxels they came from: they are averaged over smaller ones, which hold thin vessels."""
 _CURVE_SAMPLES = 101
@@ -93,13 +92,17 @@ def brightness(volume: DynamicVolume, duration_s: float) -> NDArray[np.float32]:
     return volume.top_mean(np.linspace(0, duration_s, _CURVE_SAMPLES)).ravel()[volume.support]
 
 
-def surface_threshold(bright: NDArray[np.float32], plateau: float, *, from_gaussians: bool) -> float:
-    """Attenuation (1/mm) at which the brightness (N,) is cut for the vessel surface."""
-    bright = bright[bright > _REFERENCE_FLOOR * plateau]
-    if not bright.size:
+def surface_threshold(bright: NDArray[np.float32], plateau: float) -> float:
+    """Attenuation (1/mm) at which the brightness (N,) is cut for the vessel surface.
+
+    A third of the mean attenuation that contrast is found at: veins that fill late and thin
+    vessels count by how much contrast they hold. Relative to the brightest voxels, the cut
+    would lose veins where the run ends as they fill. Without any contrast it is a quarter of
+    the inlet's ``plateau`` (1/mm).
+    """
+    if not bright.any():
         return 0.25 * plateau
-    factor = _GAUSSIAN_THRESHOLD if from_gaussians else _VOXEL_THRESHOLD
-    return factor * float(np.percentile(bright, _REFERENCE_PERCENTILE))
+    return _SURFACE * float(np.average(bright, weights=bright))
 
 
 def vessel_probability(volume: DynamicVolume, bright: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
