@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from DSAReconLib.geometry import VolumeGrid
 from DSAReconLib.methods.transit import outputs
 from DSAReconLib.methods.transit.assumptions import (
+    doubted_noise,
     failed_assumptions,
     residual_in_noise,
     structure_in_noise,
@@ -98,15 +99,14 @@ def _checked(
     volume: DynamicVolume, probability: NDArray[np.float32], evidence: Evidence, model: NDArray[np.float32]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
     """Confidence of voxels and of branches as maps (z, y, x); what the views say of structure, border and branches."""
-    structure = structure_in_noise(evidence, model)
-    # what is left beside the vessels can imitate one as noise can
-    doubtful = replace(evidence, noise=evidence.noise * max(1.0, structure))
-    sights = Sights(volume, doubtful, model)
+    structure, residual = structure_in_noise(evidence, model), residual_in_noise(evidence, model)
+    sights = Sights(volume, replace(evidence, noise=doubted_noise(evidence.noise, structure, residual)), model)
     confidence = volume.scatter(probabilities(sights))
     branches = vessel_branches(probability >= 0.5)
     each = branch_confidence(branches, sights)
     spread = np.concatenate([np.zeros(1, np.float32), each])[branches.labels]
     facts = {
+        "residual_in_noise": residual,
         "structure_in_noise": structure,
         "truncated_view_share": truncated_share(evidence, model, structure),
         "branches": float(len(branches)),
@@ -129,10 +129,7 @@ def _facts(
         "inlet_onset_s": solution.inlet.onset_s,
         "injection_phases": float(injection_phases(solution.inlet)),
     }
-    if plan is not None:
-        model = render(state, plan.evidence, plan.basis, plan.flow)
-        facts["residual_in_noise"] = residual_in_noise(plan.evidence, model)
-        if plan.flow is not None:
-            found = swings(plan.flow, state.coefficients, state.means_mm, plan.basis)
-            facts["concentration_swing"], facts["arrival_swing_s"] = found
+    if plan is not None and plan.flow is not None:
+        found = swings(plan.flow, state.coefficients, state.means_mm, plan.basis)
+        facts["concentration_swing"], facts["arrival_swing_s"] = found
     return facts

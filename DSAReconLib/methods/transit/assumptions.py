@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -81,6 +83,15 @@ def structure_in_noise(evidence: Evidence, model: NDArray[np.float32]) -> float:
         return 0.0
     expected = evidence.noise**2 / (4 * np.pi * _STRUCTURE_BLUR_PX**2) * blur[1][known]
     return float(np.sqrt(np.mean(blur[0][known] ** 2) / np.mean(expected)))
+
+
+def doubted_noise(noise: float, structure: float, residual: float) -> float:
+    """Noise that a vessel has to stand out from, given what the model leaves in units of ``noise``.
+
+    What is left beside the vessels (:func:`structure_in_noise`) can imitate a vessel as noise can,
+    and so can half the variance of what is left within them (:func:`residual_in_noise`).
+    """
+    return noise * max(1.0, structure, math.sqrt((1 + residual**2) / 2))
 
 
 def failed_assumptions(inlet: InletCurve, facts: dict[str, float], views: int) -> tuple[tuple[str, str], ...]:

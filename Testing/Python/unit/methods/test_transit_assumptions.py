@@ -10,7 +10,9 @@ from DSAReconLib.acquisition.subtraction import subtract
 from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.methods.parameters import build_config
 from DSAReconLib.methods.transit.assumptions import (
+    doubted_noise,
     failed_assumptions,
+    residual_in_noise,
     structure_in_noise,
     truncated_share,
 )
@@ -92,6 +94,14 @@ def test_noise_alone_has_no_structure_and_the_rims_of_a_moved_skull_have():
 def test_what_lies_within_vessels_is_no_structure():
     vessel = vessel_at(50)
     assert structure_in_noise(measured(1.3 * vessel), vessel) < 1.2
+
+
+def test_what_a_model_misses_within_vessels_raises_the_noise_that_vessels_stand_out_from():
+    model = vessel_at(40)
+    fitted, missed = (residual_in_noise(measured(share * model), model) for share in (1, 0.85))
+    assert doubted_noise(NOISE, 0.9, fitted) < 1.05 * NOISE
+    assert 3 * NOISE < doubted_noise(NOISE, 0.9, missed) < missed * NOISE
+    assert doubted_noise(NOISE, 20, missed) == pytest.approx(20 * NOISE)
 
 
 @pytest.mark.parametrize(("pause", "phases"), [(0.0, 2), (0.1, 2), (0.5, 1), (1.0, 1)])
