@@ -28,18 +28,21 @@ APERTURE_PX2 = 1 / 12
 _SIGMA_VOXELS = 0.4
 """Starting width: the data hardly widen or narrow it, and narrow kernels keep thin vessels bright."""
 _SIGMA_MIN_VOXELS, _SIGMA_MAX_VOXELS = 0.15, 5.0
-_HUBER_NOISE = 1.3
-_BETAS = (0.9, 0.98)
+_HUBER_NOISE = 3.0
+"""Residuals count in squares up to here: what Gaussians still miss exceeds the noise, and its size tells how much."""
+_BETAS = (0.9, 0.99)
 _RATE_CENTER_VOXELS = 0.05
 _RATE_LOG_SIGMA = 0.01
-_RATE_COEFFICIENT = 0.03
+_RATE_COEFFICIENT = 0.06
 _COEFFICIENT_FLOOR = 0.02
 _RATE_DECAY = 0.1
 _SPARSITY = 0.009
 _PRUNE_VOXELS = 0.0185
-_PRUNE_EVERY = 100
-"""Steps between two reviews of the Gaussians; half of all steps, if they are fewer than 200."""
+_PRUNE_EVERY = 50
+"""Steps between two reviews of the Gaussians; half of all steps, if they are fewer than 100."""
 _PRUNE_PAUSE = 20
+_SETTLE_STEPS = 100
+"""Steps that new and gathered Gaussians need to fit the views; half of all steps, if they are fewer than 200."""
 _STEPS_VIEWS = 20
 """With fewer views the steps grow in proportion, up to twice as many: ghosts give way slowly."""
 _CONFIDENCE_MIN = 0.5
@@ -139,7 +142,7 @@ class RefinementPlan:
 
     def second_look(self, step: int) -> bool:
         """Whether, after so many steps, ghosts have just been dropped and enough steps remain to fit new Gaussians."""
-        return self.review(step) and step <= self.steps - _PRUNE_PAUSE
+        return self.review(step) and step <= self.steps - min(_SETTLE_STEPS, self.steps // 2)
 
 
 def refinement_steps(steps: int, views: int) -> int:

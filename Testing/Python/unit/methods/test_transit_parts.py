@@ -374,6 +374,12 @@ def test_few_views_are_refined_in_more_steps_but_no_more_than_twice_as_many():
     assert [refinement_steps(200, views) for views in (5, 10, 16, 20, 30)] == [400, 400, 250, 200, 200]
 
 
+@pytest.mark.parametrize(("steps", "looks"), [(24, [12]), (100, [50]), (200, [50, 100]), (260, [50, 100, 150])])
+def test_what_a_second_look_adds_has_half_of_the_steps_or_a_hundred_to_settle(solution, evidence, steps, looks):
+    plan = RefinementPlan(evidence, transit_basis(solution.inlet, solution.delays_s), 1.1, steps, 6, 0)
+    assert [step for step in range(1, steps + 1) if plan.second_look(step)] == looks
+
+
 def test_a_second_look_finds_the_part_of_a_vessel_that_is_missing_and_hardly_more(solution, evidence):
     basis = transit_basis(solution.inlet, solution.delays_s)
     spacing = solution.support.spacing_mm
