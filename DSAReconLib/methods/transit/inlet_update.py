@@ -33,9 +33,11 @@ _NEIGHBOR_REGIONS = 1.6
 _REGIONS_MAX = 200
 _ROUNDS = 15
 _KNOTS = 61
-_SMOOTHNESS = 0.1
-_VARIATION, _VARIATION_STEP = 0.06, 0.02
+_SMOOTHNESS = 0.04
+_VARIATION, _VARIATION_STEP = 0.02, 0.02
 """Weight of the curve's total variation, and the step, in largest values, below which it counts in squares."""
+_LONG_INTERVAL_WEIGHT = 3.0
+"""Factor of both weights for views further apart: parts of the curve that few pieces of vessel show would ripple."""
 _PRIOR = 1e-4
 _MISFIT_NOISE = 10.0
 """What voxels of the first solutions miss, in noise: several times it, and the same over whole regions."""
@@ -96,7 +98,8 @@ def updated_inlet(
         May cancel.
     """
     interval = evidence.duration_s / len(evidence)
-    label = _region_labels(support, coefficients, delays_s, interval if interval > _LONG_INTERVAL_S else 0.0)
+    far_apart = interval > _LONG_INTERVAL_S
+    label = _region_labels(support, coefficients, delays_s, interval if far_apart else 0.0)
     if label.max(initial=-1) < 0:
         return inlet
     regions = _regions(inlet, evidence, support, coefficients, delays_s, label, progress)
@@ -104,11 +107,12 @@ def updated_inlet(
     basis = _blurred_hats(inlet.times_s, knots, delays_s)
     values = np.interp(knots, inlet.times_s, inlet.values)
     delays, filling = regions.delays_s, np.ones(len(regions.delays_s))
+    evenness = _LONG_INTERVAL_WEIGHT if far_apart else 1.0
     for done in range(_ROUNDS):
         progress.check_cancelled()
         if done:
             delays, filling = _moved_regions(regions, basis, values, evidence, delays, filling)
-        values = _fitted_values(regions, basis, evidence.times_s, delays, filling, values)
+        values = _fitted_values(regions, basis, evidence.times_s, (delays, filling), values, evenness)
     if values.max() <= 0:
         return inlet
     return InletCurve(inlet.times_s, np.interp(inlet.times_s, knots, values)).scaled(inlet.plateau)
@@ -217,9 +221,15 @@ def _blurred_hats(times_s: Values, knots_s: Values, delays_s: Values) -> Tempora
 
 
 def _fitted_values(
-    regions: _Regions, basis: TemporalBasis, times_s: Values, delays_s: Values, filling: Values, before: Values
+    regions: _Regions,
+    basis: TemporalBasis,
+    times_s: Values,
+    state: tuple[Values, Values],
+    before: Values,
+    evenness: float,
 ) -> Values:
-    """Inlet curve at the knots (M,) >= 0 for regions of known delay and filling (R,)."""
+    """Inlet curve at the knots (M,) >= 0 for regions of known delay and filling (R,), as even as asked for."""
+    delays_s, filling = state
     local = times_s[:, None] - delays_s
     responses = basis.at(local.ravel()).reshape(*local.shape, -1) * ((local >= 0) * filling)[..., None]
     matrix = np.zeros((len(before),) * 2)
@@ -233,7 +243,7 @@ def _fitted_values(
     # the sum of absolute steps, as squares weighted by those of the curve before
     even = _VARIATION / np.maximum(np.abs(np.diff(before)) / max(before.max(), 1e-12), _VARIATION_STEP)
     roughness = _SMOOTHNESS * bending.T @ bending + (steps.T * even) @ steps
-    matrix += scale * (roughness + _PRIOR * np.eye(len(before)))
+    matrix += scale * (evenness * roughness + _PRIOR * np.eye(len(before)))
     factor = np.linalg.cholesky(matrix)
     fitted, _ = nnls(factor.T, np.linalg.solve(factor, right + _PRIOR * scale * before))
     return np.asarray(fitted)
