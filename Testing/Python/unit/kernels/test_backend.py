@@ -29,6 +29,16 @@ def test_projecting_arrays_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
+@pytest.mark.parametrize(("wanted", "found"), [({}, "18"), ({"OPENBLAS_THREAD_TIMEOUT": "26"}, "26")])
+def test_threads_of_blas_are_told_not_to_spin_before_numpy_loads(wanted, found):
+    code = (
+        "import os, sys, DSAReconLib; assert 'numpy' not in sys.modules;"
+        f"assert os.environ['OPENBLAS_THREAD_TIMEOUT'] == '{found}'"
+    )
+    settings = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"} | wanted
+    subprocess.run([sys.executable, "-c", code], check=True, env=settings | {"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
 @pytest.mark.parametrize("word", ["gpu", "cuda:", "cuda:x", "CPU", ""])
 def test_unknown_device_word_is_refused_with_the_choices(word):
     with pytest.raises(ValueError, match=r"'auto', 'cpu', 'cuda'"):
