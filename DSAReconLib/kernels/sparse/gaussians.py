@@ -55,8 +55,8 @@ def _locate(points, sigmas, start, stop, record, rows, columns, aperture, found,
         found[0, m], found[1, m], found[2, m] = u, v, inverse_depth
         found[3, m], found[4, m], found[5, m], found[6, m] = pure_u, pure_v, seen_u, seen_v
         found[7, m] = width[m] * _ROOT_TWO_PI * math.sqrt(pure_u * pure_v / (seen_u * seen_v))
-        half_u = min(np.float32(2.8) * math.sqrt(seen_u), np.float32(40))
-        half_v = min(np.float32(2.8) * math.sqrt(seen_v), np.float32(40))
+        half_u = min(np.float32(CUT) * math.sqrt(seen_u), np.float32(MAX_HALF_WIDTH_PX))
+        half_v = min(np.float32(CUT) * math.sqrt(seen_v), np.float32(MAX_HALF_WIDTH_PX))
         # bounded before they become integers: Gaussians may lie far beyond the array
         spans[0, m] = np.int32(min(max(np.ceil(u - half_u), np.float32(0)), last_column + np.float32(1)))
         spans[1, m] = np.int32(min(max(np.floor(u + half_u), np.float32(-1)), last_column))
@@ -179,7 +179,7 @@ def _voxelize(means, sigmas, coefficients, order, slices, origin, spacing, index
             n = order[position]
             variance = sigmas[n] * sigmas[n] + spacing * spacing / np.float32(12)
             ratio = sigmas[n] * sigmas[n] / variance
-            reach = np.float32(2.8) * math.sqrt(variance)
+            reach = np.float32(CUT) * math.sqrt(variance)
             dz = z - means[n, 2]
             if abs(dz) > reach:
                 continue

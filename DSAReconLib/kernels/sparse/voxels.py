@@ -330,6 +330,8 @@ def _check(
             f"points (3, N), values (V, N), records (V, 17) and images (V, R, C) do not match: "
             f"{points.shape}, {values.shape}, {records.shape}, {images.shape}"
         )
+    if min(images.shape[1:]) < 2:
+        raise ValueError(f"images need at least 2 x 2 pixels, found {images.shape[1]} x {images.shape[2]}")
     for name, array in {"points": points, "values": values, "records": records, "images": images}.items():
         if array.dtype != np.float32 or not (array.flags.c_contiguous or name == "values"):
             raise TypeError(f"{name} must be a contiguous float32 array")

@@ -1,4 +1,4 @@
-"""How sure a voxel is: how many views support it, how strongly, and how alone it stands in them."""
+"""How sure a voxel is: how strongly the views support it, and how alone it stands in them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from DSAReconLib.reconstruction import DynamicVolume
 
 NEIGHBORHOOD = 3
 """Edge in voxels of what is taken away to see how much worse the data would be explained."""
-_OPACIFIED = 0.3
 _EXCLUSIVE_VIEWS = 3
 _SHARE_EXPONENT = 1.5
 _CHUNK = 1 << 15
 _INTERCEPT = -6.83
-_SLOPES = np.array([3.27, 0.0, 0.96])
+_SLOPES = np.array([3.27, 0.96])
 """Logistic regression of "within 1 mm of a true vessel" on the features (a simulated carotid tree seen in 10 views).
 
-The number of confirming views adds nothing once the first feature is known.
+The number of views that confirm a voxel adds nothing once the first feature is known.
 """
 
 
@@ -110,15 +109,14 @@ class Sights:
 
 
 def confidence_features(sights: Sights) -> NDArray[np.float32]:
-    """Features (N, 3) of the supported voxels.
+    """Features (N, 2) of the supported voxels.
 
     1. log(1 + z): z = by how many noise standard deviations the data would be missed without
        the voxel's 3 x 3 x 3 neighborhood.
-    2. log(1 + n): n = views in which it is opacified and the data confirm at least half of it.
-    3. Share of the line integral that it accounts for, in its three clearest views: ghosts
+    2. Share of the line integral that it accounts for, in its three clearest views: ghosts
        lie under other vessels in all views.
     """
-    features = np.empty((len(sights), 3), np.float32)
+    features = np.empty((len(sights), 2), np.float32)
     for start in range(0, len(sights), _CHUNK):
         part = slice(start, start + _CHUNK)
         features[part] = _features(sights.of(part))
@@ -159,12 +157,9 @@ def transverse_evidence(sights: Sights, voxels: NDArray[np.intp], widths: NDArra
 
 
 def _features(sight: Sight) -> NDArray[np.float32]:
-    """Features of one chunk."""
-    own = sight.own
-    opacified = sight.seen & (own > _OPACIFIED * own.max(0)) & (own > 0)
-    confirmed = (opacified & (sight.rest > -own / 2)).sum(0)
+    """Features (n, 2) of one chunk."""
     share = sight.share()
     count = min(_EXCLUSIVE_VIEWS, len(share))
     clearest = np.partition(share, -count, axis=0)[-count:].mean(0)
     strength = np.sqrt(np.maximum(sight.gain.sum(0), 0))
-    return np.stack([np.log1p(strength), np.log1p(confirmed), clearest], -1).astype(np.float32)
+    return np.stack([np.log1p(strength), clearest], -1).astype(np.float32)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.sparse_kernels import oblique_views
 
+from DSAReconLib.geometry import ConeBeamGeometry
 from DSAReconLib.kernels.sparse.clouds import PointCloud
 from DSAReconLib.kernels.sparse.descent import (
     GaussianStep,
@@ -92,6 +93,16 @@ def test_line_integral_through_a_box_of_ones_is_the_chord_length(geometry):
     row, column = np.rint(geometry.project_points([[0.0, 0.0, 0.0]])[0][2, 0]).astype(int)
     block = images[2, row - 3 : row + 4, column - 3 : column + 4]
     assert block.mean() == pytest.approx(20.0, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (64, 1)])
+def test_images_without_four_neighboring_pixels_are_refused(shape):
+    geometry = ConeBeamGeometry.from_angles(
+        np.zeros(1), sod_mm=750, sdd_mm=1200, detector_shape=shape, detector_spacing_mm=(1.0, 1.0)
+    )
+    projector = SparseProjector(np.zeros((1, 3)), 0.7, geometry)
+    with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
+        projector.T(np.ones(projector.range_shape, np.float32))
 
 
 def test_splat_refuses_arrays_that_do_not_match(geometry):
